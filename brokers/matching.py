@@ -1,0 +1,401 @@
+"""The simulated market of one session: what a bar gives to orders that meet it, out of its volume and within the account."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import inf, nan
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from simulator import DAY, Account, Ended, Event, Fill, FillBatch, FloatArray, IntArray, Order, Portfolio, Tape, Waited
+from simulator.kernels import batches, rules, tapes
+
+if TYPE_CHECKING:
+    from brokers.simulated import Simulated
+
+_new = tuple.__new__
+
+
+class Working:
+    """An accepted order and how far it is. *limit* and *stop* are on the price grid.
+
+    It waits for *reason* since the row *since*; *until* is the last row that was looked at, *now* what the newest one said.
+    """
+
+    __slots__ = (
+        "arrived",
+        "id",
+        "instrument",
+        "kind",
+        "limit",
+        "met",
+        "notional",
+        "now",
+        "order",
+        "paid",
+        "reason",
+        "refused",
+        "remaining",
+        "sequence",
+        "session",
+        "shares",
+        "since",
+        "stop",
+        "tif",
+        "triggered",
+        "until",
+    )
+
+    def __init__(self, order: Order, limit: float, stop: float, arrived: int, sequence: int, row: int) -> None:
+        self.order = order
+        self.id, self.instrument, self.remaining, self.kind, _, _, self.tif, _, _ = order
+        self.limit, self.stop, self.arrived, self.sequence = limit, stop, arrived, sequence
+        self.triggered = self.met = self.refused = False
+        self.shares = self.notional = self.paid = 0.0
+        self.reason = self.now = rules.FILLED
+        self.session = -1
+        self.since = self.until = row
+
+
+class Book:
+    """The open orders of one instrument, oldest first. A bar strictly between *below* and *above* touches none of them."""
+
+    __slots__ = ("above", "below", "changed", "instrument", "orders")
+
+    def __init__(self, instrument: int) -> None:
+        self.instrument = instrument
+        self.orders: list[Working] = []
+        self.below, self.above, self.changed = -inf, inf, False
+
+    def add(self, working: Working) -> None:
+        """One more order, behind those that are there."""
+        self.orders.append(working)
+        self.listen(working)
+
+    def listen(self, working: Working) -> None:
+        """Widen the triggers to this order's price."""
+        kind = working.kind
+        if kind == rules.MARKET or working.tif != rules.GTC or (kind == rules.STOP and working.triggered):
+            # These fill, or may end, in any bar.
+            self.below = inf
+            return
+        rests = kind == rules.LIMIT or working.triggered
+        price = working.limit if rests else working.stop
+        # Buy limits and sell stops wait below the market, the others above it.
+        if rests == (working.remaining > 0):
+            if price > self.below:
+                self.below = price
+        elif price < self.above:
+            self.above = price
+
+    def tidy(self) -> bool:
+        """Forget what is done and set the triggers anew; whether any order is left."""
+        if len(self.orders) == 1 and not self.orders[0].remaining:
+            self.orders.clear()
+        else:
+            self.orders = [working for working in self.orders if working.remaining]
+        self.below, self.above, self.changed = -inf, inf, False
+        for working in self.orders:
+            self.listen(working)
+        return bool(self.orders)
+
+
+class Table:
+    """Open orders as columns, for compiled code: see simulator.kernels.batches for the rows. Always in order of acceptance."""
+
+    __slots__ = ("floats", "ints")
+
+    def __init__(self, ints: IntArray | None = None, floats: FloatArray | None = None) -> None:
+        self.ints = np.empty((batches.INTS, 0), np.int64) if ints is None else ints
+        self.floats = np.empty((batches.FLOATS, 0)) if floats is None else floats
+
+    def __len__(self) -> int:
+        return int(self.ints.shape[1])
+
+    @property
+    def ids(self) -> IntArray:
+        """The orders' ids, oldest first."""
+        ids: IntArray = self.ints[batches.ID]
+        return ids
+
+    def join(self, other: Table) -> None:
+        """Take more orders in, in their place by sequence."""
+        if not len(self):
+            self.ints, self.floats = other.ints, other.floats
+            return
+        ints, floats = np.concatenate((self.ints, other.ints), axis=1), np.concatenate((self.floats, other.floats), axis=1)
+        by_sequence = np.argsort(ints[batches.SEQUENCE], kind="stable")
+        self.ints, self.floats = np.ascontiguousarray(ints[:, by_sequence]), np.ascontiguousarray(floats[:, by_sequence])
+
+    def split(self, rows: np.ndarray) -> Table:
+        """Take these orders out (a mask), as a table of their own."""
+        out = Table(np.ascontiguousarray(self.ints[:, rows]), np.ascontiguousarray(self.floats[:, rows]))
+        self.ints, self.floats = np.ascontiguousarray(self.ints[:, ~rows]), np.ascontiguousarray(self.floats[:, ~rows])
+        return out
+
+    @classmethod
+    def of(cls, orders: Sequence[Working]) -> Table:
+        """Single orders as columns."""
+        ints, floats = np.zeros((batches.INTS, len(orders)), np.int64), np.zeros((batches.FLOATS, len(orders)))
+        for k, x in enumerate(orders):
+            ints[:, k] = (
+                *(x.id, x.instrument, x.remaining, x.kind, x.tif, x.triggered, x.reason, x.since, x.session, x.arrived, x.sequence, x.order.lots),
+            )
+            floats[:, k] = x.limit, x.stop, x.shares, x.notional, x.paid
+        return cls(ints, floats)
+
+
+class Market:
+    """Trades orders against bars. Single orders go through the rules as Python, tables through the compiled form of the same rules."""
+
+    __slots__ = (
+        "budgets",
+        "cap",
+        "cash",
+        "cash_account",
+        "daily",
+        "equity",
+        "fee",
+        "gross",
+        "held",
+        "leverage_max",
+        "open_orders",
+        "pending",
+        "portfolio",
+        "row",
+        "settings",
+        "slippage",
+        "taken",
+        "tape",
+        "terms",
+        "through_ticks",
+        "volume_window",
+        "_budgets",
+        "_held",
+        "_pending",
+        "_taken",
+    )
+
+    def __init__(self, settings: Simulated, tape: Tape, portfolio: Portfolio, account: Account) -> None:
+        n = tape.width
+        self.tape, self.portfolio, self.terms = tape, portfolio, [tuple(row) for row in tape.terms.tolist()]
+        self.pending, self.open_orders = np.zeros(n, np.int64), np.zeros(n, np.int64)
+        self.budgets, self.taken, self.held = np.full(n, -1, np.int64), np.zeros(n, np.int64), np.zeros(n, np.int64)
+        self._pending, self._budgets, self._taken, self._held = (memoryview(x) for x in (self.pending, self.budgets, self.taken, self.held))
+        self.cash_account, self.leverage_max = account.kind == "cash", account.leverage_max
+        tariff, slippage = settings.commission, settings.slippage
+        self.fee = (tariff.per_share, tariff.per_order, tariff.bps / 10_000.0, tariff.minimum, tariff.maximum, tariff.round_to_cents)
+        self.slippage = (slippage.code, slippage.amount, slippage.window)
+        self.cap, self.through_ticks = settings.participation, float(settings.limit_through_ticks)
+        self.volume_window = settings.volume_window if settings.volume_basis == "trailing" else 0
+        # Where each bar is a session of its own, DAY orders end with the bar that they met.
+        self.daily = tape.interval >= DAY
+        numbers = (*self.fee, *self.slippage, self.cap, self.volume_window, self.through_ticks, self.cash_account, self.leverage_max, self.daily)
+        self.settings = np.array(numbers, np.float64)
+        assert len(numbers) == batches.SETTINGS
+        self.row = -1
+        self.cash = self.equity = self.gross = 0.0
+
+    def begin(self, row: int) -> None:
+        """Before orders meet a row: the account stands as booked, and of a new row's volume nothing is taken."""
+        portfolio = self.portfolio
+        if row != self.row:
+            self.row = row
+            self.budgets.fill(-1)
+            self.taken.fill(0)
+        np.copyto(self.held, portfolio.lots)
+        self.cash, self.equity = portfolio.cash, portfolio.equity
+        self.gross = portfolio.gross
+
+    def meet(self, orders: Sequence[Working], market_at: int, opened_at: int, events: list[Event]) -> None:
+        """These orders, oldest first, meet the row: fills by their moment in the bar, then what became of each. Done ones have none remaining."""
+        tape = self.tape
+        base, day = self.row * tape.width, tape.days[self.row]
+        later: list[tuple[int, float, bool, Working]] = []
+        for working in orders:
+            i = working.instrument
+            k = base + i
+            working.met = False
+            if working.arrived > opened_at:
+                working.now = rules.NOT_YET_THERE
+                continue
+            if working.session < 0:
+                working.session = day
+            elif working.tif == rules.DAY and working.session < day:
+                working.now = rules.SESSION_END
+                continue
+            close = tape.closes[k]
+            if close != close:
+                working.now = rules.NO_BAR
+                continue
+            if not tape.volumes[k] > 0.0:
+                working.now = rules.ZERO_VOLUME
+                continue
+            working.met = True
+            _, _, _, _, tick_up, tick_down = self.terms[i]
+            price, moment, taker, working.triggered, working.now = rules.match(
+                working.remaining,
+                working.kind,
+                working.limit,
+                working.stop,
+                working.triggered,
+                self.through_ticks * (tick_up / tick_down),
+                market_at,
+                tape.opens[k],
+                tape.highs[k],
+                tape.lows[k],
+                close,
+            )
+            if working.now == rules.FILLED:
+                if moment == rules.AT_OPEN:
+                    self._trade(working, price, taker, events)
+                else:
+                    later.append((moment, price, taker, working))
+        if later:
+            later.sort(key=lambda meeting: meeting[0])
+            for _, price, taker, working in later:
+                self._trade(working, price, taker, events)
+        for working in orders:
+            if working.remaining or working.reason:
+                self._look_back(working, events)
+
+    def _trade(self, working: Working, price: float, taker: bool, events: list[Event]) -> None:
+        """Fill as much of an order as the bar's volume and the account allow."""
+        i, lots, row = working.instrument, working.remaining, self.row
+        up, down, multiplier, _, _, _ = self.terms[i]
+        volume = self.tape.volumes[row * self.tape.width + i]
+        budget = self._budgets[i]
+        if budget < 0:
+            basis = tapes.trailing_volume(self.tape.panel[4], i, row, self.volume_window) if self.volume_window else volume
+            budget = self._budgets[i] = rules.budget(basis, self.cap, up, down)
+        wanted = lots if lots > 0 else -lots
+        take = wanted
+        if budget < wanted:
+            working.now = rules.VOLUME_CAP
+            take = budget
+            if take == 0 or working.tif == rules.FOK:
+                return
+        traded = take if lots > 0 else -take
+        got = price
+        model, amount, window = self.slippage
+        if taker and model:
+            share = (self._taken[i] + take) * up / down / volume
+            sigma, days = nan, nan
+            if model == rules.SQUARE_ROOT:
+                sigma, days = tapes.impact_of(self.tape.panel_days, self.tape.panel, i, row, window, take * up / down)
+            capped = working.kind == rules.LIMIT or working.kind == rules.STOP_LIMIT
+            got = rules.slip(price, lots > 0, capped, working.limit, model, amount, share, sigma, days)
+        shares = working.shares + take * up / down
+        notional = working.notional + take * up / down * multiplier * got
+        per_share, per_order, rate, least, most, cents = self.fee
+        due = rules.fee(shares, notional, working.paid, per_share, per_order, rate, least, most, cents)
+        value = traded * up / down * multiplier
+        held = self._held[i]
+        then = held + traded
+        mark_row = self.portfolio.row
+        mark = self.tape.marked[mark_row * self.tape.width + i] if mark_row >= 0 else nan
+        size, size_then = held * up / down * multiplier, then * up / down * multiplier
+        reason, self.equity, self.gross = rules.afford(
+            self.cash_account, self.leverage_max, held, traded, size, size_then, value, got, due, mark, self.cash, self.equity, self.gross
+        )
+        if reason:
+            working.now, working.refused = reason, True
+            return
+        self._budgets[i] = budget - take
+        self._taken[i] += take
+        self._held[i] = then
+        self._pending[i] -= traded
+        self.cash = self.cash - value * got - due
+        working.shares, working.notional, working.paid = shares, notional, working.paid + due
+        working.remaining = lots - traded
+        events.append(_new(Fill, (working.id, i, traded, got, value * (got - price) + 0.0, due, taker)))
+
+    def _look_back(self, working: Working, events: list[Event]) -> None:
+        """What this bar means for an order that is not done, or that had waited: its wait goes on, changes or ends, and so may the order."""
+        reason, row = working.now, self.row
+        self.pass_over(working, row, events)
+        over = reason == rules.SESSION_END
+        waits = working.remaining != 0 and not working.refused and not over
+        if working.reason and (not waits or reason != working.reason):
+            self._note(working, row - 1, events)
+        ending = rules.OPEN
+        if waits:
+            if not working.reason:
+                working.reason, working.since = reason, row
+            working.until = row
+            ending = rules.ends_now(working.tif, working.met, working.session >= 0, self.daily)
+            if ending:
+                self._note(working, row, events)
+        elif working.refused:
+            ending = rules.REJECTED
+        elif over:
+            ending = rules.EXPIRED
+        if ending:
+            left, working.remaining = working.remaining, 0
+            self._pending[working.instrument] -= left
+            why = rules.SESSION_END if ending == rules.EXPIRED else reason
+            events.append(Ended(working.id, working.instrument, left, ending, why))
+
+    def _note(self, working: Working, last: int, events: list[Event]) -> None:
+        """A wait is over."""
+        ats = self.tape.ats
+        events.append(Waited(working.id, working.instrument, working.reason, ats[working.since], ats[last]))
+        working.reason = rules.FILLED
+
+    def pass_over(self, working: Working, row: int, events: list[Event]) -> None:
+        """The bars before *row* that nobody looked at, since they did not reach its trigger: they did not touch it, or had no volume."""
+        first = working.until + 1
+        if first >= row:
+            return
+        quiet = self.tape.volume[first:row, working.instrument] > 0.0
+        edges = [0, *(np.flatnonzero(quiet[1:] != quiet[:-1]) + 1).tolist(), row - first]
+        for start, end in zip(edges[:-1], edges[1:], strict=True):
+            reason = rules.NOT_TOUCHED if quiet[start] else rules.ZERO_VOLUME
+            if working.reason and working.reason != reason:
+                self._note(working, first + start - 1, events)
+            if not working.reason:
+                working.reason, working.since = reason, first + start
+            working.until = first + end - 1
+
+    def take_back(self, working: Working, row: int, events: list[Event]) -> None:
+        """The end of the wait of an order that is taken back after *row*."""
+        self.pass_over(working, row + 1, events)
+        if working.reason:
+            self._note(working, row, events)
+
+    def meet_table(self, table: Table, market_at: int, opened_at: int, events: list[Event]) -> None:
+        """The orders of a table meet the row in one compiled call; what is done leaves it."""
+        tape, m = self.tape, len(table)
+        fill_ints, fill_floats, notes = np.empty((4, m), np.int64), np.empty((3, m)), np.empty((6, 3 * m), np.int64)
+        fills, noted, left = batches.work(
+            self.row,
+            self.portfolio.row,
+            market_at,
+            tape.panel,
+            tape.panel_days,
+            opened_at,
+            tape.terms,
+            self.settings,
+            table.ints,
+            table.floats,
+            self.held,
+            self.pending,
+            self.open_orders,
+            self.budgets,
+            self.taken,
+            self.cash,
+            self.equity,
+            self.gross,
+            fill_ints,
+            fill_floats,
+            notes,
+        )
+        if fills:
+            ids, instruments, lots, takers = (fill_ints[row, :fills] for row in range(4))
+            prices, slippages, commissions = (fill_floats[row, :fills] for row in range(3))
+            events.append(FillBatch(ids, instruments, lots, prices, slippages, commissions, takers))
+        ats = tape.ats
+        for what, id, i, reason, first, last in notes[:, :noted].T.tolist():
+            events.append(Waited(id, i, reason, ats[first], ats[last]) if what == batches.WAITED else Ended(id, i, first, what, reason))
+        table.ints, table.floats = np.ascontiguousarray(table.ints[:, :left]), np.ascontiguousarray(table.floats[:, :left])

@@ -1,0 +1,476 @@
+"""The simulated broker: takes orders, works them against bars, gives fills. Rules and sources: market-rules.md, sections 2 and 3."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from copy import copy
+from dataclasses import dataclass, field
+from functools import partial
+from math import inf
+from typing import Literal
+
+import numpy as np
+import simpy
+
+from brokers.costs import Commission
+from brokers.latency import arrive
+from brokers.matching import Book, Market, Table, Working
+from brokers.slicing import twap
+from brokers.slippage import Slippage
+from simulator import (
+    SECOND,
+    Account,
+    Bars,
+    Cancel,
+    Ended,
+    Event,
+    Fill,
+    FillBatch,
+    Order,
+    OrderBatch,
+    OrderIds,
+    Portfolio,
+    Reason,
+    Replace,
+    Sliced,
+    Standing,
+    Tape,
+    Twap,
+    Waited,
+    Wish,
+)
+from simulator.kernels import batches, rules
+
+NOTHING: tuple[Event, ...] = ()
+
+
+@dataclass(frozen=True)
+class Simulated:
+    """How the simulated market treats orders. All costs are on by default, and each has an off value (0, `none`, or inf for *participation*).
+
+    *timing*: a market order that was decided at a close fills at the next open, the next close or, with a warning, that same close.
+    *participation*: the share of a bar's volume that all our orders in an instrument may take together; *volume_basis* "trailing" takes it of the
+    average volume of the *volume_window* bars before, which could be known at the open. *limit_through_ticks*: how far beyond a limit the bar must
+    trade before it fills. *latency_seconds* is from a decision to its arrival. *slicing* cuts every plain market order in time.
+    """
+
+    timing: Literal["next_open", "next_close", "same_close"] = "next_open"
+    participation: float = 0.1
+    volume_basis: Literal["bar", "trailing"] = "bar"
+    volume_window: int = 20
+    limit_through_ticks: int = 0
+    commission: Commission = field(default_factory=Commission)
+    slippage: Slippage = field(default_factory=Slippage)
+    latency_seconds: float = 0.0
+    slicing: Twap | None = None
+
+    def __post_init__(self) -> None:
+        if not self.participation > 0.0:
+            raise ValueError(f"participation must be above 0 (inf is off), was {self.participation!r}")
+        if self.limit_through_ticks < 0:
+            raise ValueError(f"limit_through_ticks must be 0 or above, was {self.limit_through_ticks!r}")
+        if self.volume_window < 1:
+            raise ValueError(f"volume_window must be at least 1 bar, was {self.volume_window!r}")
+        if not 0.0 <= self.latency_seconds < inf:
+            raise ValueError(f"latency_seconds must be 0 (off) or above, was {self.latency_seconds!r}")
+        if self.timing == "same_close" and (self.latency_seconds or self.slicing):
+            raise ValueError("timing 'same_close' leaves no time for latency_seconds or slicing: take these out, or use 'next_open'")
+
+    def connect(self, tape: Tape, portfolio: Portfolio, account: Account, ids: OrderIds) -> SimulatedBroker:
+        """The broker of one session."""
+        return SimulatedBroker(self, tape, portfolio, account, ids)
+
+    def words(self) -> list[str]:
+        """The assumptions, one sentence each."""
+        when = {"next_open": "the open of the next bar", "next_close": "the close of the next bar", "same_close": "the close that they were decided on"}
+        touch = "as soon as a bar touches them" if not self.limit_through_ticks else f"when a bar goes {self.limit_through_ticks} ticks through them"
+        of = "the bar's volume" if self.volume_basis == "bar" else f"the average volume of the {self.volume_window} bars before"
+        sentences = [
+            f"Market orders fill at {when[self.timing]}; limits {touch}.",
+            f"All our orders together take at most {self.participation:.0%} of {of}." if self.participation < inf else "Volume sets no bound to what we trade.",
+            f"Commission: {self.commission.words()}.",
+            f"Slippage of takers: {self.slippage.words()}.",
+        ]
+        if self.latency_seconds:
+            sentences.append(f"An order reaches the market {self.latency_seconds:g} s after the decision.")
+        if self.slicing:
+            sentences.append(f"Market orders are cut into {self.slicing.slices} slices, one every {self.slicing.seconds:g} s.")
+        return sentences
+
+
+class Parent:
+    """An order that is cut in time: lots not yet filled, lots lost with children that ended, and its process."""
+
+    __slots__ = ("children", "lost", "order", "process", "remaining")
+
+    def __init__(self, order: Order) -> None:
+        self.order, self.remaining, self.lost = order, order.lots, 0
+        self.children: list[int] = []
+        self.process: simpy.Process | None = None
+
+
+class SimulatedBroker:
+    """Keeps the open orders of a session and works them against bars.
+
+    Single orders rest in one book an instrument, which looks only at bars that reach a trigger. Order batches are tables, worked by compiled code
+    with the very same rules; a single order that is touched in the same bar joins the table, so that all share the volume in one order.
+    """
+
+    def __init__(self, settings: Simulated, tape: Tape, portfolio: Portfolio, account: Account, ids: OrderIds) -> None:
+        self.tape, self.portfolio, self.ids = tape, portfolio, ids
+        self.market = Market(settings, tape, portfolio, account)
+        self.pending, self.open_orders = self.market.pending, self.market.open_orders
+        self._pending, self._open = memoryview(self.pending), memoryview(self.open_orders)
+        self._market_at = rules.AT_CLOSE if settings.timing == "next_close" else rules.AT_OPEN
+        self._same_close, self._slicing = settings.timing == "same_close", settings.slicing
+        self._latency = round(settings.latency_seconds * SECOND)
+        self._busy, self._sequence = False, 0
+        self._books: dict[int, Book] = {}
+        self._idle: dict[int, Book] = {}
+        self._singles: dict[int, Working] = {}
+        self._table = Table()
+        self._sent_as: dict[str, Order] = {}
+        # What takes time: orders on their way, parents and whose child is which; their processes put events here.
+        self._env = simpy.Environment(initial_time=int(tape.starts[0]) if len(tape) else 0)
+        self._flying: dict[int, Order] = {}
+        self._parents: dict[int, Parent] = {}
+        self._parent_of: dict[int, int] = {}
+        self._arrivals: list[Event] = []
+
+    # Taking orders.
+
+    def submit(self, approved: Sequence[Wish]) -> Sequence[Event]:
+        """Take these wishes in turn. A cash account's sells go before its buys, so that what is sold can pay for what is bought."""
+        if not approved:
+            return NOTHING
+        answers: list[Event] = []
+        if self.market.cash_account and len(approved) > 1:
+            approved = sorted(approved, key=lambda wish: isinstance(wish, Order) and wish.lots > 0)
+        row = self.portfolio.row
+        now, first = self.tape.ats[row], self._sequence
+        self._busy = True
+        for wish in approved:
+            if wish.__class__ is Order:
+                if wish.client_id and not self._is_new(wish, answers):
+                    continue
+                self._pending[wish.instrument] += wish.lots
+                self._open[wish.instrument] += 1
+                if self._latency:
+                    self._fly(wish, now)
+                else:
+                    self._take(wish, now, row, answers)
+            elif isinstance(wish, OrderBatch):
+                self._take_batch(wish, now, row, answers)
+            elif self._latency:
+                self._env.process(arrive(self._env, now + self._latency, partial(self._change, wish, self._arrivals)))
+            else:
+                self._change(wish, answers)
+        if self._same_close and self._sequence > first:
+            self._fill_at_this_close(first, row, answers)
+        return answers
+
+    def _is_new(self, order: Order, answers: list[Event]) -> bool:
+        """Whether this client_id comes for the first time. If not, the same order again changes nothing, and another one is refused."""
+        known = self._sent_as.setdefault(order.client_id, order)
+        if known is order:
+            return True
+        same = repr(known._replace(id=0)) == repr(order._replace(id=0))
+        answers.append(Ended(order.id, order.instrument, order.lots, rules.REJECTED, Reason.DUPLICATE if same else Reason.CLIENT_ID_REUSED))
+        return False
+
+    def _take(self, order: Order, at: int, row: int, answers: list[Event]) -> None:
+        """Accept one order that is at the market by *at*, or reject it for its prices."""
+        _, i, lots, kind, limit, stop, _, _, schedule = order
+        _, _, _, _, tick_up, tick_down = self.market.terms[i]
+        limit, stop, reason = rules.place(lots, kind, limit, stop, tick_up, tick_down)
+        if reason:
+            self._close(order.id, i, lots, rules.REJECTED, reason, answers)
+            return
+        if schedule is None and kind == rules.MARKET and order.id not in self._parent_of:
+            schedule = self._slicing
+        if schedule:
+            self._slice(order, schedule, at)
+            return
+        self._sequence += 1
+        working = self._singles[order.id] = Working(order, limit, stop, at, self._sequence, row)
+        book = self._books.get(i)
+        if book is None:
+            book = self._books[i] = self._idle.pop(i, None) or Book(i)
+        book.add(working)
+
+    def _take_batch(self, batch: OrderBatch, at: int, row: int, answers: list[Event]) -> None:
+        """Accept a batch as columns; where orders take time or are cut, one by one."""
+        for i in batch.clears.tolist():
+            self._clear(i, answers)
+        n = len(batch)
+        columns = (batch.ids, batch.instruments, batch.lots, batch.kinds, batch.limits, batch.stops, batch.tifs)
+        if self._latency or self._slicing:
+            for values in zip(*(column.tolist() for column in columns), strict=True):
+                order = Order(*values)
+                self._pending[order.instrument] += order.lots
+                self._open[order.instrument] += 1
+                if self._latency:
+                    self._fly(order, at)
+                else:
+                    self._take(order, at, row, answers)
+            return
+        if not n:
+            return
+        ints, floats, rejected = np.empty((batches.INTS, n), np.int64), np.empty((batches.FLOATS, n)), np.empty(n, np.int64)
+        taken, bad = batches.accept(*columns, at, self._sequence + 1, self.tape.terms, self.pending, self.open_orders, ints, floats, rejected)
+        self._sequence += n
+        for k in rejected[:bad].tolist():
+            answers.append(Ended(int(batch.ids[k]), int(batch.instruments[k]), int(batch.lots[k]), rules.REJECTED, rules.BAD_PRICE))
+        if taken < n:
+            ints, floats = np.ascontiguousarray(ints[:, :taken]), np.ascontiguousarray(floats[:, :taken])
+        self._table.join(Table(ints, floats))
+
+    def _fill_at_this_close(self, first: int, row: int, answers: list[Event]) -> None:
+        """`same_close`, the labelled exception: market orders sent just now trade at the close that they were decided on."""
+        singles = [working for working in self._singles.values() if working.sequence > first and working.kind == rules.MARKET]
+        new = (self._table.ints[batches.SEQUENCE] > first) & (self._table.ints[batches.KIND] == rules.MARKET)
+        self.market.begin(row)
+        # They were accepted at the close, and their own bar has just closed: nothing of it but its close is theirs.
+        if new.any():
+            table = self._table.split(new)
+            for working in singles:
+                self._books[working.instrument].orders.remove(working)
+                del self._singles[working.id]
+            if singles:
+                table.join(Table.of(singles))
+            self.market.meet_table(table, rules.AT_CLOSE, self.tape.ats[row], answers)
+            self._table.join(table)
+        else:
+            self.market.meet(singles, rules.AT_CLOSE, self.tape.ats[row], answers)
+            self._put_away(singles)
+
+    # What takes time: processes in integer nanoseconds.
+
+    def _fly(self, order: Order, now: int) -> None:
+        """Send one order on its way."""
+        self._flying[order.id] = order
+
+        def land() -> None:
+            if self._flying.pop(order.id, None):
+                self._take(order, int(self._env.now), self.portfolio.row, self._arrivals)
+
+        self._env.process(arrive(self._env, now + self._latency, land))
+
+    def _slice(self, order: Order, schedule: Twap, at: int) -> None:
+        """Start the process that cuts an order in time."""
+        parent = self._parents[order.id] = Parent(order)
+
+        def send(lots: int) -> None:
+            child = order._replace(id=self.ids.next(), lots=lots, client_id="", schedule=None)
+            parent.children.append(child.id)
+            self._parent_of[child.id] = order.id
+            self._open[order.instrument] += 1
+            self._arrivals.append(Sliced(child, order.id))
+            self._take(child, int(self._env.now), self.portfolio.row, self._arrivals)
+
+        parent.process = self._env.process(twap(self._env, at, order.lots, schedule, send))
+
+    def _run_to(self, at: int) -> list[Event]:
+        """Let processes run up to *at*. What reaches the market inside a bar meets the next one: no path through the bar is named."""
+        while self._env.peek() <= at:
+            self._env.step()
+        events, self._arrivals = self._arrivals, []
+        return events
+
+    def _settle_parents(self, events: list[Event]) -> None:
+        """Parents follow their children: what these filled or lost. One is done when nothing of it is left to come."""
+        changed: dict[int, None] = {}
+        for event in list(events):
+            if isinstance(event, FillBatch):
+                filled = zip(event.orders.tolist(), event.lots.tolist(), strict=True)
+            elif isinstance(event, Fill):
+                filled = zip((event.order,), (event.lots,), strict=True)
+            else:
+                if isinstance(event, Ended) and event.order in self._parent_of:
+                    id = self._parent_of.pop(event.order)
+                    if id in self._parents:
+                        self._parents[id].lost += event.lots
+                        changed[id] = None
+                continue
+            for order, lots in filled:
+                if order in self._parent_of:
+                    id = self._parent_of[order]
+                    self._parents[id].remaining -= lots
+                    changed[id] = None
+        for id in changed:
+            parent = self._parents[id]
+            if parent.remaining == parent.lost:
+                del self._parents[id]
+                for child in parent.children:
+                    self._parent_of.pop(child, None)
+                self._open[parent.order.instrument] -= 1
+                if parent.lost:
+                    events.append(Ended(id, parent.order.instrument, parent.lost, rules.CANCELLED, Reason.CHILDREN_ENDED))
+
+    # Taking orders back.
+
+    def standing(self, order: int) -> Standing | None:
+        """The open order with this id, if there is one."""
+        if order in self._singles:
+            working = self._singles[order]
+            return Standing(working.order, working.order.lots - working.remaining, working.remaining)
+        if order in self._parents:
+            parent = self._parents[order]
+            return Standing(parent.order, parent.order.lots - parent.remaining, parent.remaining - parent.lost)
+        if order in self._flying:
+            return Standing(self._flying[order], 0, self._flying[order].lots)
+        for k in np.flatnonzero(self._table.ids == order).tolist():
+            ints, floats = self._table.ints[:, k].tolist(), self._table.floats[:, k].tolist()
+            limit, stop = floats[batches.AT_LIMIT], floats[batches.AT_STOP]
+            plain = Order(order, ints[batches.INSTRUMENT], ints[batches.WANTED], ints[batches.KIND], limit, stop, ints[batches.TIF])
+            return Standing(plain, plain.lots - ints[batches.REMAINING], ints[batches.REMAINING])
+        return None
+
+    def open_ids(self) -> list[int]:
+        """The ids of all open orders, children of a parent apart, oldest first."""
+        every = [*self._singles, *self._parents, *self._flying, *self._table.ids.tolist()]
+        return sorted(order for order in every if order not in self._parent_of)
+
+    def waiting(self) -> list[Waited]:
+        """What each open order waits for, up to the last bar: nothing here is changed by asking."""
+        row, ats, waits = self.portfolio.row, self.tape.ats, []
+        for working in self._singles.values():
+            events: list[Event] = []
+            asked = copy(working)
+            self.market.pass_over(asked, row + 1, events)
+            waits += [event for event in events if isinstance(event, Waited)]
+            if asked.reason:
+                waits.append(Waited(asked.id, asked.instrument, asked.reason, ats[asked.since], ats[row]))
+        for ints in self._table.ints.T.tolist():
+            if ints[batches.REASON]:
+                waits.append(Waited(ints[batches.ID], ints[batches.INSTRUMENT], ints[batches.REASON], ats[ints[batches.SINCE]], ats[row]))
+        return waits
+
+    def _change(self, wish: Cancel | Replace, answers: list[Event]) -> None:
+        """Cancel or replace, or say that there is nothing to change."""
+        standing = self.standing(wish.order)
+        if standing is None:
+            id = wish.id if isinstance(wish, Replace) else wish.order
+            answers.append(Ended(id, -1, 0, rules.REJECTED, Reason.UNKNOWN_ORDER))
+            return
+        if isinstance(wish, Cancel):
+            self._withdraw(wish.order, rules.CANCELLED, Reason.ASKED, answers)
+            return
+        old, lots = standing.order, wish.lots - standing.filled
+        before = self._singles.get(wish.order)
+        self._withdraw(wish.order, rules.REPLACED, Reason.ASKED, answers)
+        self._open[old.instrument] += 1
+        if lots == 0 or (lots > 0) != (old.lots > 0):
+            # No more is wanted than was had already.
+            self._close(wish.id, old.instrument, 0, rules.REJECTED, Reason.EMPTY, answers)
+            return
+        limit = wish.limit if wish.limit == wish.limit else old.limit
+        stop = wish.stop if wish.stop == wish.stop else old.stop
+        self._pending[old.instrument] += lots
+        self._take(old._replace(id=wish.id, lots=lots, limit=limit, stop=stop, client_id=""), self.tape.ats[self.portfolio.row], self.portfolio.row, answers)
+        after = self._singles.get(wish.id)
+        if before and after:
+            # One order to the tariff: what it has paid counts toward its minimum.
+            after.shares, after.notional, after.paid = before.shares, before.notional, before.paid
+
+    def _withdraw(self, order: int, state: int, reason: int, answers: list[Event]) -> None:
+        """End an open order of whatever sort, with what belongs to it."""
+        row = self.portfolio.row
+        if order in self._flying:
+            flying = self._flying.pop(order)
+            self._close(order, flying.instrument, flying.lots, state, reason, answers)
+        elif order in self._parents:
+            parent = self._parents.pop(order)
+            if parent.process is not None and parent.process.is_alive:
+                parent.process.interrupt()
+            for child in parent.children:
+                standing = self.standing(child)
+                if standing:
+                    self._withdraw(child, state, reason, answers)
+                    parent.lost += standing.remaining
+                self._parent_of.pop(child, None)
+            self._close(order, parent.order.instrument, parent.remaining - parent.lost, state, reason, answers, of=parent.remaining)
+        elif order in self._singles:
+            working = self._singles.pop(order)
+            book = self._books[working.instrument]
+            self.market.take_back(working, row, answers)
+            left, working.remaining, book.changed = working.remaining, 0, True
+            self._sweep((book,))
+            self._close(order, working.instrument, left, state, reason, answers)
+        else:
+            ints = self._table.split(self._table.ids == order).ints[:, 0].tolist()
+            if ints[batches.REASON]:
+                ats = self.tape.ats
+                answers.append(Waited(order, ints[batches.INSTRUMENT], ints[batches.REASON], ats[ints[batches.SINCE]], ats[row]))
+            self._close(order, ints[batches.INSTRUMENT], ints[batches.REMAINING], state, reason, answers)
+
+    def _clear(self, instrument: int, answers: list[Event]) -> None:
+        """Cancel all our orders in an instrument: a new target takes their place."""
+        for order in self.open_ids():
+            standing = self.standing(order)
+            if standing and standing.order.instrument == instrument:
+                self._withdraw(order, rules.CANCELLED, Reason.TARGET, answers)
+
+    def _close(self, id: int, i: int, left: int, state: int, reason: int, answers: list[Event], of: int | None = None) -> None:
+        """Book-keeping for an order that ended with *left* lots on their way, and *of* unfilled in all."""
+        answers.append(Ended(id, i, left if of is None else of, state, reason))
+        self._open[i] -= 1
+        self._pending[i] -= left
+
+    # Working orders.
+
+    def work(self, bars: Bars) -> Sequence[Event]:
+        """What happened to open orders in these bars."""
+        if not self._busy:
+            return NOTHING
+        events: list[Event] = []
+        if self._env.peek() <= bars.closed_at:
+            events = self._run_to(bars.closed_at)
+        tape = bars.tape
+        base, lows, highs = bars.row * tape.width, tape.lows, tape.highs
+        # A missing bar is NaN and compares false, so that its orders are looked at too.
+        touched = [book for i, book in self._books.items() if not (lows[base + i] > book.below and highs[base + i] < book.above)]
+        if len(self._table):
+            for book in touched:
+                self._into_table(book, bars.row, events)
+            self.market.begin(bars.row)
+            self.market.meet_table(self._table, self._market_at, bars.opened_at, events)
+        elif touched:
+            orders = touched[0].orders if len(touched) == 1 else sorted((x for book in touched for x in book.orders), key=_by_sequence)
+            self.market.begin(bars.row)
+            self.market.meet(orders, self._market_at, bars.opened_at, events)
+            self._put_away(orders)
+            self._sweep(touched)
+        if self._parent_of:
+            self._settle_parents(events)
+        self._busy = bool(self._books or len(self._table) or self._flying or self._env.peek() < inf)
+        return events
+
+    def _into_table(self, book: Book, row: int, events: list[Event]) -> None:
+        """Move a book's orders into the table, in their place."""
+        for working in book.orders:
+            self.market.pass_over(working, row, events)
+            del self._singles[working.id]
+        self._table.join(Table.of(book.orders))
+        book.orders.clear()
+        book.tidy()
+        self._idle[book.instrument] = self._books.pop(book.instrument)
+
+    def _put_away(self, orders: Sequence[Working]) -> None:
+        """Forget the orders that are done, and have the books of those that changed set their triggers anew."""
+        for working in orders:
+            if not working.remaining:
+                del self._singles[working.id]
+                self._open[working.instrument] -= 1
+            if not working.remaining or working.triggered:
+                self._books[working.instrument].changed = True
+
+    def _sweep(self, books: Iterable[Book]) -> None:
+        """Put books away in which nothing is left."""
+        for book in books:
+            if book.changed and not book.tidy():
+                self._idle[book.instrument] = self._books.pop(book.instrument)
+
+
+def _by_sequence(working: Working) -> int:
+    return working.sequence

@@ -1,0 +1,67 @@
+"""How much worse than the bar's price a taker trades."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import inf
+from typing import Literal
+
+from simulator.kernels import rules
+
+
+@dataclass(frozen=True, slots=True)
+class Slippage:
+    """A model of slippage for takers; makers and limits pay none beyond their limit.
+
+    `bps`: a fixed fraction. `half_spread`: half of *spread*, in price. `volume_share`: price x (1 + k share²), where share is what our fills have
+    taken of the bar's volume so far (Zipline's VolumeShareSlippage). `square_root`: price x (1 + y sigma sqrt(quantity / ADV)), with daily
+    volatility and average daily volume over the *window* sessions before (Almgren and others, 2005); nothing while these are not known yet.
+    """
+
+    model: Literal["none", "bps", "half_spread", "volume_share", "square_root"] = "bps"
+    bps: float = 1.0
+    spread: float = 0.02
+    k: float = 0.1
+    y: float = 1.0
+    window: int = 20
+
+    def __post_init__(self) -> None:
+        if self.model not in MODELS:
+            raise ValueError(f"slippage.model must be one of {', '.join(MODELS)}, was {self.model!r}")
+        for name in ("bps", "spread", "k", "y"):
+            if not 0.0 <= getattr(self, name) < inf:
+                raise ValueError(f"slippage.{name} must be 0 (off) or above, was {getattr(self, name)!r}")
+        if not 0.0 <= self.bps < 10_000.0:
+            raise ValueError(f"slippage.bps must be below 10000, was {self.bps!r}")
+        if self.window < 3:
+            raise ValueError(f"slippage.window must be at least 3 sessions, was {self.window!r}")
+
+    @property
+    def code(self) -> int:
+        """The number of the model in simulator.kernels.rules."""
+        return MODELS[self.model]
+
+    @property
+    def amount(self) -> float:
+        """The model's own number, as simulator.kernels.rules.slip takes it."""
+        return {"none": 0.0, "bps": self.bps / 10_000.0, "half_spread": self.spread / 2.0, "volume_share": self.k, "square_root": self.y}[self.model]
+
+    def words(self) -> str:
+        """The model as a person would say it."""
+        return {
+            "none": "none",
+            "bps": f"{self.bps:g} bps",
+            "half_spread": f"half of a spread of {self.spread:g}",
+            "volume_share": f"{self.k:g} x (share of the bar's volume)²",
+            "square_root": f"{self.y:g} x daily volatility x sqrt(quantity / average daily volume), over {self.window} sessions",
+        }[self.model]
+
+
+MODELS = {
+    "none": rules.NO_SLIPPAGE,
+    "bps": rules.BPS,
+    "half_spread": rules.HALF_SPREAD,
+    "volume_share": rules.VOLUME_SHARE,
+    "square_root": rules.SQUARE_ROOT,
+}
+NO_SLIPPAGE = Slippage("none")

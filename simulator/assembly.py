@@ -1,0 +1,276 @@
+"""The one place where the parts are joined: plug-ins by their names, and the parts of a session with each other."""
+
+from __future__ import annotations
+
+import hashlib
+import traceback
+from collections.abc import Callable, Iterable, Mapping
+from datetime import UTC, datetime
+from functools import lru_cache
+from itertools import islice
+from math import inf
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import simulator
+from simulator import plugins
+from simulator.book.orders import OrderIds, Proposal
+from simulator.book.portfolio import Portfolio
+from simulator.book.tickets import tickets
+from simulator.errors import OrderError, PluginError, ScenarioError, SimulatorError, nearest
+from simulator.loop.audit import Audit
+from simulator.loop.clocks import ReplayClock
+from simulator.loop.journal import MemoryJournal
+from simulator.loop.session import Session, step
+from simulator.market.indicators import Readings
+from simulator.market.instruments import Instrument
+from simulator.market.tape import Replay, Tape
+from simulator.market.view import View
+from simulator.ports import Feed, Strategy
+from simulator.report.results import Result
+from simulator.risk.engine import RiskEngine
+from simulator.risk.limits import Account, Limits
+
+if TYPE_CHECKING:
+    from simulator.scenarios import Scenario
+
+Progress = Callable[[int, int], None]
+
+
+class WarmingUp:
+    """Stands where a strategy will: lets bars pass until some instrument has all its indicators, and then steps aside."""
+
+    __slots__ = ("first", "session", "strategy")
+
+    def __init__(self, session: Session, strategy: Strategy, first: int | None) -> None:
+        self.session, self.strategy, self.first = session, strategy, first
+
+    def on_bars(self, view: View) -> Proposal:
+        if self.first is None or view.row < self.first:
+            return ()
+        self.session.strategy = self.strategy
+        return self.strategy.on_bars(view)
+
+
+class Following:
+    """Stands before a strategy on a tape that grows: brings its indicators up to each new bar."""
+
+    __slots__ = ("readings", "strategy", "warm")
+
+    def __init__(self, strategy: Strategy, readings: Readings) -> None:
+        self.strategy, self.readings, self.warm = strategy, readings, False
+
+    def on_bars(self, view: View) -> Proposal:
+        self.readings.catch_up()
+        view.refresh()
+        self.warm = self.warm or self.readings.first_warm() is not None
+        return self.strategy.on_bars(view) if self.warm else ()
+
+
+def assemble(
+    tape: Tape,
+    strategy: Strategy,
+    *,
+    broker: Any = None,
+    account: Account | None = None,
+    limits: Limits | None = None,
+    header: str = "",
+    growing: bool = False,
+) -> tuple[Session, Replay]:
+    """Wire a session over *tape*, and the feed that replays it. A *growing* tape is fed row by row, by whoever owns it.
+
+    *strategy* is an instance that has not run yet; *broker* are the settings of a broker plug-in (default: the simulated one's).
+    Raises ScenarioError where broker and data do not fit.
+    """
+    account = account or Account()
+    settings = plugins.find("tradewind.brokers", "simulated", Path())() if broker is None else broker
+    if tape.truth.opens == "close_only" and getattr(settings, "timing", "next_close") != "next_close":
+        raise ScenarioError(f"broker.timing must be 'next_close' for {tape.truth.source}, which has closes only; was {settings.timing!r}")
+    feed = Replay(tape)
+    ids = OrderIds()
+    portfolio = Portfolio(feed.bars, float(account.cash))
+    market = settings.connect(tape, portfolio, account, ids)
+    readings = Readings(tape, strategy.indicators() if hasattr(strategy, "indicators") else {})
+    readings.catch_up()
+    view = View(feed.bars, portfolio, market, readings, ids)
+    risk = RiskEngine(limits or Limits(), account, market, ids)
+    session = Session(ReplayClock(), market, portfolio, view, strategy, risk, MemoryJournal(header))
+    session.strategy = Following(strategy, readings) if growing else WarmingUp(session, strategy, readings.first_warm())
+    return session, feed
+
+
+def drive(session: Session, feed: Feed, bars_total: int, progress: Progress | None = None, audit: Audit | None = None) -> bool:
+    """Step through a feed; whether it went to its end. Ctrl-C stops it after what it has done so far."""
+    done, part = 0, max(1, bars_total // 200)
+    walk = iter(feed)
+    strategy = session.strategy.strategy if isinstance(session.strategy, WarmingUp | Following) else session.strategy
+    try:
+        while True:
+            before = done
+            for bars in islice(walk, part):
+                step(session, bars)
+                if audit:
+                    audit.look(session, bars)
+                done += 1
+            if progress:
+                progress(done, bars_total)
+            if done == before:
+                return True
+    except KeyboardInterrupt:
+        return False
+    except Exception as error:
+        raise blame(error, strategy, session) from error
+
+
+def blame(error: Exception, strategy: Strategy, session: Session) -> Exception:
+    """A PluginError that names the strategy and its line, if that is where *error* came from; else the error itself, which is ours."""
+    own = getattr(type(strategy).on_bars, "__code__", None)
+    frames = list(traceback.walk_tb(error.__traceback__))
+    if isinstance(error, OrderError) or not any(frame.f_code is own for frame, _ in frames):
+        return error
+    inside = [(frame, line) for frame, line in frames if frame.f_code.co_filename == own.co_filename] if own else []
+    frame, line = inside[-1]
+    at = datetime.fromtimestamp(session.clock.now / 1e9, UTC).isoformat(sep=" ", timespec="seconds").removesuffix("+00:00")
+    kind = "" if isinstance(error, SimulatorError) else f"{type(error).__name__}: "
+    place = f"{Path(frame.f_code.co_filename).name}, line {line}"
+    return PluginError(f"strategy {type(strategy).__name__} raised at the bar that closed {at} UTC ({place}): {kind}{error}")
+
+
+def simulate(
+    tape: Tape,
+    strategy: Strategy,
+    *,
+    cash: float = 1_000_000.0,
+    broker: Any = None,
+    account: Account | None = None,
+    limits: Limits | None = None,
+    check: bool = False,
+    progress: Progress | None = None,
+) -> Result:
+    """Run *strategy* over *tape*, with all costs on unless *broker* says otherwise. *account* overrides *cash*."""
+    account = account or Account(cash=cash)
+    return _run(tape, strategy, broker, account, limits or Limits(), progress, check, {})
+
+
+def _run(
+    tape: Tape, strategy: Strategy, broker: Any, account: Account, limits: Limits, progress: Progress | None, check: bool, about: dict[str, Any], header: str = ""
+) -> Result:
+    session, feed = assemble(tape, strategy, broker=broker, account=account, limits=limits, header=header)
+    finished = drive(session, feed, len(tape), progress, Audit(session) if check else None)
+    rows = len(tape) if finished else max(session.portfolio.row, 0)
+    waiting = getattr(session.broker, "waiting", list)()
+    notes = (*about.pop("notes", ()), *tape.truth.caveats, *tape.notes)
+    assert isinstance(session.journal, MemoryJournal)
+    return Result(tape, session.journal, account.cash, rows, still_waiting=waiting, interrupted=not finished, notes=notes, **about)
+
+
+@lru_cache(maxsize=1)
+def code_version() -> str:
+    """The version of this program, and a digest of the sources of its engine and brokers."""
+    seen = hashlib.sha256()
+    here = Path(__file__).parent
+    for folder in (here, here.parent / "brokers", here.parent / "strategies"):
+        for path in sorted(folder.rglob("*.py")):
+            seen.update(path.relative_to(here.parent).as_posix().encode() + b"\0" + path.read_bytes())
+    return f"{simulator.__version__}+{seen.hexdigest()[:12]}"
+
+
+def parts(scenario: Scenario) -> tuple[Any, Any, Any]:
+    """The feed, strategy and broker settings that a scenario names, built anew."""
+    made = []
+    for group, choice in (("feeds", scenario.feed), ("strategies", scenario.strategy), ("brokers", scenario.broker)):
+        where = {"feeds": "feed", "strategies": "strategy", "brokers": "broker"}[group]
+        made.append(plugins.build(plugins.find(f"tradewind.{group}", choice.name, scenario.folder), choice.parameters, where))
+    feed, strategy, broker = made
+    if hasattr(strategy, "beside"):
+        strategy = strategy.beside(scenario.folder)
+    return feed, strategy, broker
+
+
+def run(scenario: Scenario, *, progress: Progress | None = None, check: bool = False, tape: Tape | None = None) -> Result:
+    """Run a scenario. *tape* stands in for what its feed would load; *check* tests the identities of section 5 after every bar."""
+    feed, strategy, broker = parts(scenario)
+    if tape is None:
+        tape = feed.load(seed=scenario.seed, folder=scenario.folder)
+    header = f"{scenario.text}\n{code_version()}\n{scenario.seed}\n"
+    about = {
+        "scenario": scenario,
+        "run_id": hashlib.sha256(header.encode()).hexdigest(),
+        "notes": scenario.caveats,
+        "assumptions": broker.words() if hasattr(broker, "words") else (),
+    }
+    return _run(tape, strategy, broker, scenario.account, scenario.risk, progress, check, about, header)
+
+
+def run_orders(
+    bars: Mapping[str, Mapping[str, Any]],
+    orders: Iterable[Any],
+    *,
+    cash: float,
+    account: str = "margin",
+    commission: Mapping[str, float] | Any = None,
+    participation: float | None = None,
+    timing: str = "next_open",
+    slippage: Mapping[str, Any] | Any = None,
+    tick: str = "0",
+    lot: str = "1",
+    limit_through_ticks: int = 0,
+    leverage_max: float | None = None,
+    limits: Limits | None = None,
+    interval: str | None = None,
+    stamps: str | None = None,
+    instruments: Mapping[str, Instrument] | None = None,
+    latency_seconds: float = 0.0,
+    check: bool = False,
+) -> Result:
+    """Run a plain list of orders over plain bars, so that the fills can be compared with another engine's. Every cost and cap is off by default.
+
+    *bars* maps a symbol to columns: date, open, high, low, close and (optional) volume. An order is a mapping (or object, or row of a DataFrame)
+    with client_id, symbol, quantity (signed), kind ("market", "limit", "stop", "stop_limit"), limit, stop, tif ("GTC", "DAY", "IOC", "FOK") and bar,
+    the index of the bar after whose close it is sent, counted over the instants of all symbols together.
+
+    *commission* has any of per_share, per_order, bps, minimum, maximum, round_to_cents; *slippage* has model ("none", "bps", "half_spread",
+    "volume_share", "square_root") and its number: bps, spread, k, y. *participation* is the share of a bar's volume that may be taken (None: all and
+    more). *tick* "0" is no price grid. *leverage_max* None is no limit. The result has `fills`, `orders`, `cash` and `equity`.
+    """
+    from simulator.feeds.frames import tape_from_columns
+
+    tape = tape_from_columns(bars, interval=interval, stamps=stamps, tick=tick, lot=lot, instruments=instruments)
+    wanted = list(orders.to_dict("records")) if hasattr(orders, "to_dict") else list(orders)
+    plain = tickets(wanted)
+    for k, order in enumerate(plain):
+        if order.symbol not in tape.index:
+            raise OrderError(f"order {k}: no bars for symbol '{order.symbol}'{nearest(order.symbol, tape.index)}")
+        if order.bar >= len(tape):
+            raise OrderError(f"order {k}: bar must be in 0..{len(tape) - 1}, was {order.bar}")
+    settings = {
+        "timing": timing,
+        "participation": inf if participation is None else float(participation),
+        "limit_through_ticks": limit_through_ticks,
+        "latency_seconds": float(latency_seconds),
+        "commission": {"per_share": 0.0, "minimum": 0.0, **_keys(commission)},
+        "slippage": {"model": "none", **_keys(slippage)},
+    }
+    here = Path()
+    broker = plugins.build(plugins.find("tradewind.brokers", "simulated", here), settings, "run_orders")
+    blotter: Any = plugins.find("tradewind.strategies", "blotter", here)
+    margin = Account(float(cash), account, inf if leverage_max is None else float(leverage_max))  # type: ignore[arg-type]  # checked by Account itself
+    names = {str(given): given for given in (_client_id(order) for order in wanted) if given is not None}
+    return _run(tape, blotter.of(plain), broker, margin, limits or Limits(), None, check, {"names": names})
+
+
+def _keys(given: Any) -> dict[str, Any]:
+    """Settings given as a mapping, or as the plug-in's own dataclass."""
+    if given is None:
+        return {}
+    if isinstance(given, Mapping):
+        return {key: float(value) if isinstance(value, int) and not isinstance(value, bool) and key != "window" else value for key, value in given.items()}
+    if hasattr(given, "__dataclass_fields__"):
+        return {name: getattr(given, name) for name in given.__dataclass_fields__}
+    raise ScenarioError(f"commission and slippage are mappings such as {{'bps': 10}}, had {given!r}")
+
+
+def _client_id(order: Any) -> Any:
+    return order.get("client_id") if isinstance(order, Mapping) else getattr(order, "client_id", None)
+
+

@@ -1,0 +1,93 @@
+"""Cash and positions, changed only by booking."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+
+from simulator.book.fills import Event, Fill, FillBatch
+from simulator.book.orders import IntArray
+from simulator.book.positions import Position
+from simulator.kernels import batches, tapes
+from simulator.kernels.rules import after
+from simulator.market.tape import Bars
+
+
+class Portfolio:
+    """Holdings are exact lots at average cost. Arrays serve compiled code and memoryviews Python: one buffer, no copies.
+
+    Values are taken at the marks of the row that `mark` was last given: during `work` these are still the closes before.
+    """
+
+    __slots__ = ("averages", "bars", "cash", "lots", "realised", "row", "sizes", "start", "terms", "width", "_averages", "_lots", "_realised", "_sizes", "_terms")
+
+    def __init__(self, bars: Bars, cash: float) -> None:
+        n = bars.tape.width
+        self.bars, self.cash, self.start, self.width, self.row = bars, cash, cash, n, -1
+        self.terms = bars.tape.terms
+        self.lots, self.sizes, self.averages, self.realised = np.zeros(n, np.int64), np.zeros(n), np.zeros(n), np.zeros(n)
+        self._lots, self._sizes, self._averages, self._realised = (memoryview(x) for x in (self.lots, self.sizes, self.averages, self.realised))
+        self._terms = [tuple(row) for row in self.terms.tolist()]
+
+    def book(self, events: Iterable[Event]) -> None:
+        """Take fills, one or a batch, into account, in order. What else happened to orders changes nothing here."""
+        for event in events:
+            if event.__class__ is Fill:
+                _, i, traded, price, _, commission, _ = event
+                up, down, multiplier, size, _, _ = self._terms[i]
+                self.cash = self.cash - traded * up / down * multiplier * price - commission
+                lots, self._averages[i], self._realised[i] = after(self._lots[i], self._averages[i], self._realised[i], traded, price, size)
+                self._lots[i] = lots
+                self._sizes[i] = lots * up / down * multiplier
+            elif isinstance(event, FillBatch):
+                self.cash = batches.book(
+                    self.cash,
+                    self.lots,
+                    self.sizes,
+                    self.averages,
+                    self.realised,
+                    self.terms,
+                    event.instruments,
+                    event.lots,
+                    event.prices,
+                    event.commissions,
+                )
+
+    def mark(self, bars: Bars) -> None:
+        """From here on values are taken at this instant's closes."""
+        self.row = bars.row
+
+    @property
+    def equity(self) -> float:
+        """Cash and the value of all positions at the last marks."""
+        if self.width == 1:
+            size = self._sizes[0]
+            return self.cash + size * self.bars.tape.marked[self.row] if size else self.cash
+        return tapes.equity_at(self.cash, self.sizes, self.bars.tape.panel_marks, self.row)
+
+    def exposure(self, pending: IntArray) -> tuple[float, float]:
+        """Gross and net exposure of what is held and *pending* (lots by instrument), at the last marks."""
+        if self.width == 1:
+            total = self._lots[0] + int(pending[0])
+            value = total * self._terms[0][3] * self.bars.tape.marked[self.row] if total else 0.0
+            if value != value:
+                return 0.0, 0.0
+            return (value if value >= 0.0 else -value), value
+        return tapes.exposure(self.lots, pending, self.terms, self.bars.tape.panel_marks, self.row)
+
+    @property
+    def gross(self) -> float:
+        """Gross exposure of what is held, at the last marks."""
+        if self.width == 1:
+            size = self._sizes[0]
+            return abs(size * self.bars.tape.marked[self.row]) if size else 0.0
+        return tapes.gross_at(self.sizes, self.bars.tape.panel_marks, self.row)
+
+    def position(self, instrument: int) -> Position:
+        """One position, valued at the last mark."""
+        lots, size, average = self._lots[instrument], self._sizes[instrument], self._averages[instrument]
+        traded = self.bars.tape.instruments[instrument]
+        mark = self.bars.tape.marked[self.row * self.width + instrument] if self.row >= 0 else average
+        unrealised = size * (mark - average) if lots else 0.0
+        return Position(traded.symbol, lots, traded.units(lots), average, self._realised[instrument], unrealised)

@@ -1,0 +1,414 @@
+"""Compiled batches: many orders reviewed, accepted, worked and booked in one call, by the rules that the loop runs as Python.
+
+An order batch that the broker works is two tables, one column an order: `ints` and `floats`, with the rows named below.
+"""
+
+from __future__ import annotations
+
+from math import isnan, nan
+from typing import Any
+
+import numpy as np
+
+from simulator.kernels.compiled import compiled
+from simulator.kernels.rules import (
+    AT_CLOSE,
+    AT_OPEN,
+    BAD_PRICE,
+    DAY,
+    EXPIRED,
+    FILLED,
+    FOK,
+    INSIDE,
+    LIMIT,
+    NO_BAR,
+    NOT_YET_THERE,
+    OPEN,
+    REJECTED,
+    SESSION_END,
+    SQUARE_ROOT,
+    STOP_LIMIT,
+    VOLUME_CAP,
+    ZERO_VOLUME,
+    afford,
+    after,
+    budget,
+    ends_now,
+    fee,
+    match,
+    permit,
+    place,
+    size_of,
+    slip,
+)
+from simulator.kernels.tapes import LOT_DOWN, LOT_UP, MULTIPLIER, SIZE, TICK_DOWN, TICK_UP, exposure, impact_of, trailing_volume
+
+Array = Any
+
+# Rows of a working batch: whole numbers, then prices and money.
+ID, INSTRUMENT, REMAINING, KIND, TIF, TRIGGERED, REASON, SINCE, SESSION, ARRIVED, SEQUENCE, WANTED = 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11
+INTS = 12
+AT_LIMIT, AT_STOP, SHARES, NOTIONAL, PAID = 0, 1, 2, 3, 4
+FLOATS = 5
+
+# The broker's settings, as one row of numbers.
+PER_SHARE, PER_ORDER, FEE_RATE, LEAST, MOST, CENTS, SLIP_MODEL, SLIP_AMOUNT, SLIP_WINDOW, CAP, BASIS_WINDOW, THROUGH_TICKS = 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11
+CASH_ACCOUNT, LEVERAGE_MAX, DAILY = 12, 13, 14
+SETTINGS = 15
+
+# What is noted of an order after a bar: that a wait ended, or that the order did.
+WAITED = 0
+
+
+@compiled
+def rebalance(
+    weights: Array, equity: float, lots: Array, open_orders: Array, terms: Array, marks: Array, row: int, instruments: Array, wanted: Array, clears: Array
+) -> tuple[int, int]:
+    """Whole lots that bring holdings to *weights* of equity, sells first: fills in columns, returns how many orders and how many clears.
+
+    A weight that gives no countable number of lots is reported as (-1, its instrument).
+    """
+    n = 0
+    cleared = 0
+    for i in range(weights.shape[0]):
+        if open_orders[i] > 0 and weights[i] == weights[i]:
+            clears[cleared] = i
+            cleared += 1
+    for side in range(2):
+        for i in range(weights.shape[0]):
+            weight = weights[i]
+            if weight != weight:
+                continue
+            target = 0
+            if weight != 0.0:
+                price = marks[row, i]
+                if not price > 0.0:
+                    continue
+                exact = equity * weight / (price * terms[i, SIZE])
+                if not abs(exact) < 9.0e18:
+                    return -1, i
+                target = int(exact)
+            change = target - lots[i]
+            if (side == 0 and change < 0) or (side == 1 and change > 0):
+                instruments[n] = i
+                wanted[n] = change
+                n += 1
+    return n, cleared
+
+
+@compiled
+def review(
+    instruments: Array,
+    wanted: Array,
+    clears: Array,
+    lots: Array,
+    pending: Array,
+    terms: Array,
+    marks: Array,
+    row: int,
+    equity: float,
+    limits: Array,
+    halted: bool,
+    reasons: Array,
+) -> int:
+    """The rule `permit` on each order of a batch in turn: how many it refused."""
+    waiting = pending.copy()
+    for k in range(clears.shape[0]):
+        waiting[clears[k]] = 0
+    gross, net = exposure(lots, waiting, terms, marks, row)
+    refused = 0
+    for k in range(instruments.shape[0]):
+        i = instruments[k]
+        held = lots[i] + waiting[i]
+        reason, gross, net = permit(
+            wanted[k], held, marks[row, i], terms[i, SIZE], gross, net, equity, limits[0], limits[1], limits[2], limits[3], limits[4], halted
+        )
+        reasons[k] = reason
+        if reason == FILLED:
+            waiting[i] += wanted[k]
+        else:
+            refused += 1
+    return refused
+
+
+@compiled
+def accept(
+    ids: Array,
+    instruments: Array,
+    lots: Array,
+    kinds: Array,
+    limits: Array,
+    stops: Array,
+    tifs: Array,
+    arrived: int,
+    sequence: int,
+    terms: Array,
+    pending: Array,
+    open_orders: Array,
+    ints: Array,
+    floats: Array,
+    rejected: Array,
+) -> tuple[int, int]:
+    """Fill a working batch from columns, prices on the grid: (how many were accepted, how many rejected)."""
+    n = 0
+    bad = 0
+    for k in range(ids.shape[0]):
+        i = instruments[k]
+        limit, stop, reason = place(lots[k], kinds[k], limits[k], stops[k], terms[i, TICK_UP], terms[i, TICK_DOWN])
+        if reason == BAD_PRICE:
+            rejected[bad] = k
+            bad += 1
+            continue
+        for r in range(INTS):
+            ints[r, n] = 0
+        for r in range(FLOATS):
+            floats[r, n] = 0.0
+        ints[ID, n] = ids[k]
+        ints[INSTRUMENT, n] = i
+        ints[REMAINING, n] = lots[k]
+        ints[WANTED, n] = lots[k]
+        ints[KIND, n] = kinds[k]
+        ints[TIF, n] = tifs[k]
+        ints[SESSION, n] = -1
+        ints[ARRIVED, n] = arrived
+        ints[SEQUENCE, n] = sequence + k
+        floats[AT_LIMIT, n] = limit
+        floats[AT_STOP, n] = stop
+        pending[i] += lots[k]
+        open_orders[i] += 1
+        n += 1
+    return n, bad
+
+
+@compiled
+def work(
+    row: int,
+    mark_row: int,
+    market_at: int,
+    panel: Array,
+    sessions: Array,
+    opened_at: int,
+    terms: Array,
+    settings: Array,
+    ints: Array,
+    floats: Array,
+    held: Array,
+    pending: Array,
+    open_orders: Array,
+    budgets: Array,
+    taken: Array,
+    cash: float,
+    equity: float,
+    gross: float,
+    fill_ints: Array,
+    fill_floats: Array,
+    notes: Array,
+) -> tuple[int, int, int]:
+    """Match a working batch, in order of acceptance, against one row: (how many fills, how many notes, how many orders are left).
+
+    Fills come in order of their moment in the bar, then of acceptance. Orders that are done leave the tables, which close up in place.
+    *held*, *budgets* (lots still to be had, -1: not yet asked) and *taken* are by instrument, for this bar, and go on from what is in them. Values
+    are taken at the marks of mark_row.
+    """
+    m = ints.shape[1]
+    prices = np.empty(m)
+    moments = np.full(m, -1, np.int64)
+    takers = np.zeros(m, np.bool_)
+    reasons = np.zeros(m, np.int64)
+    refused = np.zeros(m, np.bool_)
+    met = np.zeros(m, np.bool_)
+    cash_account = settings[CASH_ACCOUNT] != 0.0
+    model = int(settings[SLIP_MODEL])
+    n = 0
+
+    for k in range(m):
+        i = ints[INSTRUMENT, k]
+        close = panel[3, row, i]
+        if ints[ARRIVED, k] > opened_at:
+            reasons[k] = NOT_YET_THERE
+            continue
+        if ints[SESSION, k] < 0:
+            ints[SESSION, k] = sessions[row]
+        if ints[TIF, k] == DAY and ints[SESSION, k] < sessions[row]:
+            reasons[k] = SESSION_END
+            continue
+        if isnan(close):
+            reasons[k] = NO_BAR
+            continue
+        if not panel[4, row, i] > 0.0:
+            reasons[k] = ZERO_VOLUME
+            continue
+        met[k] = True
+        through = settings[THROUGH_TICKS] * (terms[i, TICK_UP] / terms[i, TICK_DOWN])
+        price, moment, taker, triggered, reason = match(
+            ints[REMAINING, k],
+            ints[KIND, k],
+            floats[AT_LIMIT, k],
+            floats[AT_STOP, k],
+            ints[TRIGGERED, k] != 0,
+            through,
+            market_at,
+            panel[0, row, i],
+            panel[1, row, i],
+            panel[2, row, i],
+            close,
+        )
+        ints[TRIGGERED, k] = 1 if triggered else 0
+        reasons[k] = reason
+        if reason == FILLED:
+            prices[k] = price
+            moments[k] = moment
+            takers[k] = taker
+
+    for moment in (AT_OPEN, INSIDE, AT_CLOSE):
+        for k in range(m):
+            if moments[k] != moment:
+                continue
+            i = ints[INSTRUMENT, k]
+            lots = ints[REMAINING, k]
+            up, down, multiplier = terms[i, LOT_UP], terms[i, LOT_DOWN], terms[i, MULTIPLIER]
+            volume = panel[4, row, i]
+            if budgets[i] < 0:
+                basis = volume
+                if settings[BASIS_WINDOW] > 0.0:
+                    basis = trailing_volume(panel[4], i, row, int(settings[BASIS_WINDOW]))
+                budgets[i] = budget(basis, settings[CAP], up, down)
+            wanted = abs(lots)
+            take = min(wanted, budgets[i])
+            if take < wanted:
+                reasons[k] = VOLUME_CAP
+            if take == 0 or (take < wanted and ints[TIF, k] == FOK):
+                continue
+            traded = take if lots > 0 else -take
+            price = prices[k]
+            got = price
+            if takers[k]:
+                share = size_of(taken[i] + take, up, down, 1.0) / volume
+                sigma, days = nan, nan
+                if model == SQUARE_ROOT:
+                    sigma, days = impact_of(sessions, panel, i, row, int(settings[SLIP_WINDOW]), size_of(take, up, down, 1.0))
+                capped = ints[KIND, k] == LIMIT or ints[KIND, k] == STOP_LIMIT
+                got = slip(price, lots > 0, capped, floats[AT_LIMIT, k], model, settings[SLIP_AMOUNT], share, sigma, days)
+            shares = floats[SHARES, k] + size_of(take, up, down, 1.0)
+            notional = floats[NOTIONAL, k] + size_of(take, up, down, multiplier) * got
+            due = fee(
+                shares,
+                notional,
+                floats[PAID, k],
+                settings[PER_SHARE],
+                settings[PER_ORDER],
+                settings[FEE_RATE],
+                settings[LEAST],
+                settings[MOST],
+                settings[CENTS] != 0.0,
+            )
+            value = size_of(traded, up, down, multiplier)
+            size, size_then = size_of(held[i], up, down, multiplier), size_of(held[i] + traded, up, down, multiplier)
+            mark = panel[5, mark_row, i] if mark_row >= 0 else nan
+            verdict, equity, gross = afford(
+                cash_account, settings[LEVERAGE_MAX], held[i], traded, size, size_then, value, got, due, mark, cash, equity, gross
+            )
+            if verdict != FILLED:
+                reasons[k] = verdict
+                refused[k] = True
+                continue
+            budgets[i] -= take
+            taken[i] += take
+            held[i] += traded
+            cash = cash - value * got - due
+            floats[SHARES, k] = shares
+            floats[NOTIONAL, k] = notional
+            floats[PAID, k] += due
+            ints[REMAINING, k] = lots - traded
+            pending[i] -= traded
+            fill_ints[0, n] = ints[ID, k]
+            fill_ints[1, n] = i
+            fill_ints[2, n] = traded
+            fill_ints[3, n] = 1 if takers[k] else 0
+            fill_floats[0, n] = got
+            fill_floats[1, n] = value * (got - price) + 0.0
+            fill_floats[2, n] = due
+            n += 1
+
+    noted = 0
+    kept = 0
+    for k in range(m):
+        i = ints[INSTRUMENT, k]
+        left = ints[REMAINING, k]
+        reason = reasons[k]
+        over = reason == SESSION_END
+        waits = left != 0 and not refused[k] and not over
+        # What it waited for until this bar, if that is over.
+        if ints[REASON, k] != FILLED and (not waits or reason != ints[REASON, k]):
+            notes[0, noted], notes[1, noted], notes[2, noted], notes[3, noted] = WAITED, ints[ID, k], i, ints[REASON, k]
+            notes[4, noted], notes[5, noted] = ints[SINCE, k], row - 1
+            noted += 1
+            ints[REASON, k] = FILLED
+        ending = OPEN
+        if waits:
+            if ints[REASON, k] == FILLED:
+                ints[REASON, k] = reason
+                ints[SINCE, k] = row
+            ending = ends_now(ints[TIF, k], met[k], ints[SESSION, k] >= 0, settings[DAILY] != 0.0)
+            if ending != OPEN:
+                notes[0, noted], notes[1, noted], notes[2, noted], notes[3, noted] = WAITED, ints[ID, k], i, reason
+                notes[4, noted], notes[5, noted] = ints[SINCE, k], row
+                noted += 1
+        elif refused[k]:
+            ending = REJECTED
+        elif over:
+            ending = EXPIRED
+        if ending != OPEN:
+            notes[0, noted], notes[1, noted], notes[2, noted] = ending, ints[ID, k], i
+            notes[3, noted] = SESSION_END if ending == EXPIRED else reason
+            notes[4, noted], notes[5, noted] = left, 0
+            noted += 1
+        if ending != OPEN or left == 0:
+            pending[i] -= left
+            open_orders[i] -= 1
+            continue
+        if kept != k:
+            for r in range(INTS):
+                ints[r, kept] = ints[r, k]
+            for r in range(FLOATS):
+                floats[r, kept] = floats[r, k]
+        kept += 1
+    return n, noted, kept
+
+
+@compiled
+def book(
+    cash: float,
+    lots: Array,
+    sizes: Array,
+    averages: Array,
+    realised: Array,
+    terms: Array,
+    instruments: Array,
+    traded: Array,
+    prices: Array,
+    commissions: Array,
+) -> float:
+    """Book many fills in order; returns the cash that is left."""
+    for k in range(instruments.shape[0]):
+        i = instruments[k]
+        up, down, multiplier = terms[i, LOT_UP], terms[i, LOT_DOWN], terms[i, MULTIPLIER]
+        cash = cash - size_of(traded[k], up, down, multiplier) * prices[k] - commissions[k]
+        lots[i], averages[i], realised[i] = after(lots[i], averages[i], realised[i], traded[k], prices[k], terms[i, SIZE])
+        sizes[i] = size_of(lots[i], up, down, multiplier)
+    return cash
+
+
+@compiled
+def journal_rows(at: int, phase: int, kind: int, ids: Array, instruments: Array, lots: Array, floats: Array, lasts: Array, ints: Array, reals: Array) -> None:
+    """Write one journal row an order into two views of the same bytes, see loop.journal.ROW; *floats* is (3, orders)."""
+    for k in range(ids.shape[0]):
+        ints[k, 0] = at
+        ints[k, 1] = phase + (kind << 16) + (instruments[k] << 32)
+        ints[k, 2] = ids[k]
+        ints[k, 3] = lots[k]
+        reals[k, 4] = floats[0, k]
+        reals[k, 5] = floats[1, k]
+        reals[k, 6] = floats[2, k]
+        ints[k, 7] = lasts[k]
+        ints[k, 8] = 0

@@ -1,0 +1,86 @@
+"""How our plain functions become compiled ones.
+
+numba's disk cache looks only at the file of the compiled function: a rule that changed in another file would be served stale. So the cache
+lies in a folder named after a digest of all sources of this package.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numba
+from numba.extending import register_jitable
+
+from simulator.kernels import rules
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+HERE = Path(__file__).parent
+
+
+def source_digest(folder: Path = HERE) -> str:
+    """A digest of every source file of the kernels, and of the numba and Python that compile them."""
+    digest = hashlib.sha256(f"{numba.__version__} {sys.version_info[:3]}".encode())
+    for path in sorted(folder.glob("*.py")):
+        digest.update(path.name.encode() + b"\0" + path.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def cache_folder() -> str:
+    """Where compiled code is kept: beside the sources if we may write there, else in the user's cache, else for this boot only."""
+    name = f"kernels-{source_digest()}"
+    chosen = numba.config.CACHE_DIR
+    tries = [Path(chosen)] if chosen else [HERE / "__pycache__", Path.home() / ".cache" / "tradewind"]
+    for parent in tries:
+        try:
+            (parent / name).mkdir(parents=True, exist_ok=True)
+        except OSError:
+            continue
+        if os.access(parent / name, os.W_OK):
+            return str(parent / name)
+    return tempfile.mkdtemp(prefix="tradewind-")
+
+
+def rule(function: Function) -> Function:
+    """Let compiled code call *function*; Python goes on with the plain one."""
+    register_jitable(function)
+    return function
+
+
+def compiled(function: Function) -> Function:
+    """*function* compiled, kept on disk under the digest of all kernel sources. Dividing by zero raises, as in Python."""
+    before = numba.config.CACHE_DIR
+    numba.config.CACHE_DIR = CACHE
+    try:
+        made: Function = numba.njit(cache=True)(function)
+    finally:
+        numba.config.CACHE_DIR = before
+    return made
+
+
+CACHE = cache_folder()
+
+for _rule in (
+    rules.units,
+    rules.size_of,
+    rules.whole_lots,
+    rules.on_grid,
+    rules.place,
+    rules.meet,
+    rules.match,
+    rules.budget,
+    rules.ends_now,
+    rules.slip,
+    rules.fee,
+    rules.after,
+    rules.reduces,
+    rules.afford,
+    rules.permit,
+):
+    rule(_rule)

@@ -1,0 +1,166 @@
+"""Compiled loops over a tape: carried marks, equity, exposure, and what is known of volatility and volume."""
+
+from __future__ import annotations
+
+from math import nan, sqrt
+from typing import Any
+
+import numpy as np
+
+from simulator.kernels.compiled import compiled
+from simulator.kernels.rules import size_of
+
+Array = Any
+
+# Columns of an instrument's terms, one row an instrument.
+LOT_UP, LOT_DOWN, MULTIPLIER, SIZE, TICK_UP, TICK_DOWN = 0, 1, 2, 3, 4, 5
+
+
+@compiled
+def carry(close: Array, marks: Array, ages: Array, first: int, last: int) -> None:
+    """Fill marks (the last known close) and ages (bars since it) for the rows from *first* to *last*."""
+    for t in range(first, last):
+        for i in range(close.shape[1]):
+            x = close[t, i]
+            if x == x:
+                marks[t, i] = x
+                ages[t, i] = 0
+            elif t > 0:
+                marks[t, i] = marks[t - 1, i]
+                ages[t, i] = ages[t - 1, i] + 1 if ages[t - 1, i] >= 0 else -1
+            else:
+                marks[t, i] = nan
+                ages[t, i] = -1
+
+
+@compiled
+def equity_at(cash: float, sizes: Array, marks: Array, row: int) -> float:
+    """Cash and the value of positions, summed in instrument order."""
+    total = cash
+    for i in range(sizes.shape[0]):
+        if sizes[i] != 0.0:
+            total += sizes[i] * marks[row, i]
+    return total
+
+
+@compiled
+def gross_at(sizes: Array, marks: Array, row: int) -> float:
+    """The absolute value of all positions, summed in instrument order."""
+    total = 0.0
+    for i in range(sizes.shape[0]):
+        if sizes[i] != 0.0:
+            total += abs(sizes[i] * marks[row, i])
+    return total
+
+
+@compiled
+def exposure(lots: Array, pending: Array, terms: Array, marks: Array, row: int) -> tuple[float, float]:
+    """Gross and net exposure of what is held and on its way, summed in instrument order. What has no price yet counts nothing."""
+    gross = 0.0
+    net = 0.0
+    for i in range(lots.shape[0]):
+        total = lots[i] + pending[i]
+        if total != 0 and marks[row, i] > 0.0:
+            value = total * terms[i, SIZE] * marks[row, i]
+            gross += abs(value)
+            net += value
+    return gross, net
+
+
+@compiled
+def equity_curve(
+    cash: float, terms: Array, marks: Array, rows: Array, instruments: Array, lots: Array, prices: Array, commissions: Array, out: Array
+) -> float:
+    """Equity at the close of every row, from fills in the order they happened; returns the last cash."""
+    n = terms.shape[0]
+    held = np.zeros(n, np.int64)
+    sizes = np.zeros(n)
+    k = 0
+    for t in range(out.shape[0]):
+        while k < rows.shape[0] and rows[k] == t:
+            i = instruments[k]
+            cash = cash - size_of(lots[k], terms[i, LOT_UP], terms[i, LOT_DOWN], terms[i, MULTIPLIER]) * prices[k] - commissions[k]
+            held[i] += lots[k]
+            sizes[i] = size_of(held[i], terms[i, LOT_UP], terms[i, LOT_DOWN], terms[i, MULTIPLIER])
+            k += 1
+        total = cash
+        for i in range(n):
+            if sizes[i] != 0.0:
+                total += sizes[i] * marks[t, i]
+        out[t] = total
+    return cash
+
+
+@compiled
+def trailing(sessions: Array, close: Array, volume: Array, instrument: int, row: int, window: int) -> tuple[float, float]:
+    """What was known before the session of *row*: (daily volatility, average daily volume) of the last *window* whole sessions.
+
+    Volatility is the standard deviation (ddof 1) of close-to-close returns and needs two of them; NaN where it cannot be known.
+    """
+    today = sessions[row]
+    returns = np.empty(window)
+    volumes = 0.0
+    days = 0
+    found = 0
+    later = nan
+    t = row
+    while t >= 0 and sessions[t] == today:
+        t -= 1
+    while t >= 0 and found <= window:
+        day = sessions[t]
+        last = nan
+        total = 0.0
+        traded = False
+        while t >= 0 and sessions[t] == day:
+            x = close[t, instrument]
+            if x == x:
+                if not traded:
+                    last = x
+                traded = True
+                total += volume[t, instrument]
+            t -= 1
+        if not traded:
+            continue
+        if found > 0:
+            returns[found - 1] = later / last - 1.0
+        if days < window:
+            volumes += total
+            days += 1
+        found += 1
+        later = last
+    n = found - 1
+    sigma = nan
+    if n >= 2:
+        mean = 0.0
+        for k in range(n):
+            mean += returns[k]
+        mean = mean / n
+        spread = 0.0
+        for k in range(n):
+            spread += (returns[k] - mean) * (returns[k] - mean)
+        sigma = sqrt(spread / (n - 1))
+    return sigma, (volumes / days if days > 0 else nan)
+
+
+@compiled
+def impact_of(sessions: Array, panel: Array, instrument: int, row: int, window: int, quantity: float) -> tuple[float, float]:
+    """(daily volatility, *quantity* in average days' volume) as known before the session of *row*; zeros where nothing is known yet."""
+    sigma, volume = trailing(sessions, panel[3], panel[4], instrument, row, window)
+    if not (sigma > 0.0 and volume > 0.0):
+        return 0.0, 0.0
+    return sigma, quantity / volume
+
+
+@compiled
+def trailing_volume(volume: Array, instrument: int, row: int, window: int) -> float:
+    """The average volume of the last *window* bars before *row* (fewer at the start; 0 before the first)."""
+    total = 0.0
+    seen = 0
+    t = row - 1
+    while t >= 0 and seen < window:
+        x = volume[t, instrument]
+        if x == x:
+            total += x
+            seen += 1
+        t -= 1
+    return total / seen if seen > 0 else 0.0

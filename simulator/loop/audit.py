@@ -1,0 +1,95 @@
+"""The identities of market-rules.md, section 5, checked after every bar by books kept apart from the session's own.
+
+A broken identity is our mistake, never the user's: it fails an assertion.
+"""
+
+from __future__ import annotations
+
+from math import fsum, isclose
+from typing import Any
+
+import numpy as np
+
+from simulator.book.fills import Fill
+from simulator.book.portfolio import Portfolio
+from simulator.loop import journal as rows
+from simulator.loop.journal import ROW, MemoryJournal
+from simulator.loop.session import Session
+from simulator.market.tape import Bars
+
+
+class Audit:
+    """A second pair of books, kept from the journal's rows alone."""
+
+    def __init__(self, session: Session) -> None:
+        assert isinstance(session.journal, MemoryJournal)
+        portfolio = session.portfolio
+        self.journal, self.read = session.journal, 0
+        self.tape = portfolio.bars.tape
+        self.shadow = Portfolio(portfolio.bars, portfolio.cash)
+        self.equity = portfolio.cash
+        self.marks = np.zeros(self.tape.width)
+        self.wanted: dict[int, int] = {}
+        self.filled: dict[int, int] = {}
+        self.sent_at: dict[int, int] = {}
+        self.parent: dict[int, int] = {}
+
+    def look(self, session: Session, bars: Bars) -> None:
+        """Check all identities at the close of *bars*."""
+        new = np.frombuffer(bytes(self.journal.rows[self.read :]), ROW).tolist()
+        self.read = len(self.journal.rows)
+        before, costs, traded_gain = self.shadow.sizes.copy(), [], []
+        marks = np.nan_to_num(self.tape.marks[bars.row])
+        for row in new:
+            if row[2] in (rows.ORDER, rows.SLICED):
+                self._sent(row)
+            elif row[2] == rows.REPLACE:
+                self._replaced(row)
+            elif row[2] == rows.FILL:
+                gain, cost = self._filled(row, bars, marks)
+                traded_gain.append(gain)
+                costs.append(cost)
+        portfolio = session.portfolio
+        state, kept = ((x.cash, x.lots.tobytes(), x.averages.tobytes(), x.realised.tobytes()) for x in (portfolio, self.shadow))
+        assert state == kept, f"bar {bars.row}: the journal's fold is not the session's state: {kept} against {state}"
+        units = [self.tape.instruments[i].units(int(portfolio.lots[i])) * self.tape.instruments[i].multiplier for i in range(self.tape.width)]
+        worth = fsum([portfolio.cash, *(unit * mark for unit, mark in zip(units, marks.tolist(), strict=True))])
+        equity = portfolio.equity
+        scale = max(abs(equity), abs(portfolio.cash), 1.0)
+        assert isclose(equity, worth, rel_tol=0.0, abs_tol=1e-9 * scale), f"bar {bars.row}: equity {equity} is not cash and positions, {worth}"
+        held_gain = [float(size * (mark - old)) for size, mark, old in zip(before, marks, self.marks, strict=True) if size]
+        explained = fsum([self.equity, *held_gain, *traded_gain, *(-cost for cost in costs)])
+        assert isclose(equity, explained, rel_tol=0.0, abs_tol=1e-9 * scale), f"bar {bars.row}: equity {equity} is not explained by gains and costs, {explained}"
+        self.equity, self.marks = equity, marks
+
+    def _sent(self, row: tuple[Any, ...]) -> None:
+        at, _, _, _, order, lots, _, _, _, _, parent = row
+        assert order not in self.wanted, f"order {order} was sent twice"
+        self.wanted[order], self.filled[order], self.sent_at[order] = lots, 0, at
+        if parent:
+            self.parent[order] = parent
+            self.sent_at[order] = self.sent_at[parent]
+
+    def _replaced(self, row: tuple[Any, ...]) -> None:
+        at, _, _, _, order, lots, _, _, _, _, old = row
+        if old in self.wanted:
+            self.wanted[order], self.filled[order], self.sent_at[order] = lots - self.filled[old], 0, at
+
+    def _filled(self, row: tuple[Any, ...], bars: Bars, marks: np.ndarray) -> tuple[float, float]:
+        """Check one fill: (its gain from the reference price to the mark, its costs)."""
+        at, phase, _, i, order, lots, price, slippage, commission, taker, _ = row
+        tape, t = self.tape, bars.row
+        for id in (order, self.parent.get(order)):
+            if id is not None:
+                self.filled[id] += lots
+                whole, so_far = self.wanted[id], self.filled[id]
+                assert lots * whole > 0 and abs(so_far) <= abs(whole), f"order {id} for {whole} lots has filled {so_far}"
+        assert at == bars.closed_at and (self.sent_at[order] < at or phase == rows.SEND), f"order {order} filled at {at}, before it was accepted"
+        value = lots * tape.terms[i, 0] / tape.terms[i, 1] * tape.terms[i, 2]
+        reference = price - slippage / value
+        slack = 1e-9 * abs(price)
+        assert tape.low[t, i] - slack <= reference <= tape.high[t, i] + slack, f"order {order} filled at {reference}, outside its bar"
+        assert tape.volume[t, i] > 0.0, f"order {order} filled in a bar without volume"
+        assert taker or not slippage, f"order {order} made its price and slipped"
+        self.shadow.book([Fill(order, i, lots, price, slippage, commission, bool(taker))])
+        return value * (marks[i] - reference), slippage + commission

@@ -1,0 +1,211 @@
+"""The append-only record of a run, in memory: fixed rows of bytes, the same that a hash or a file takes.
+
+Bytes, because a million small objects would cost the garbage collector more than the run. The state of a session is the fold of its journal
+over its tape: see `fold`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from struct import Struct
+from typing import Final
+
+import numpy as np
+
+from simulator.book.fills import Ended, Event, Fill, FillBatch, Halt, Sliced, Waited
+from simulator.book.orders import Cancel, FloatArray, IntArray, Order, OrderBatch, Refusal, Replace, Wish
+from simulator.book.portfolio import Portfolio
+from simulator.kernels import batches
+from simulator.market.tape import Bars, Tape
+
+# The phases of one instant that write: resting orders meet the bar, risk limits, new orders.
+WORK: Final = 3
+RISK: Final = 5
+SEND: Final = 7
+
+ORDER: Final = 1
+BATCHED: Final = 2
+CANCEL: Final = 3
+REPLACE: Final = 4
+REFUSED: Final = 5
+FILL: Final = 6
+ENDED: Final = 7
+WAITED: Final = 8
+SLICED: Final = 9
+HALT: Final = 10
+CLEARED: Final = 11
+
+KINDS: Final = ("", "order", "order", "cancel", "replace", "refused", "fill", "ended", "waited", "slice", "halt", "clear")
+
+ROW: Final = np.dtype(
+    [
+        ("at", "<i8"),
+        ("phase", "<i2"),
+        ("kind", "<i2"),
+        ("instrument", "<i4"),
+        ("order", "<i8"),
+        ("lots", "<i8"),
+        ("a", "<f8"),
+        ("b", "<f8"),
+        ("c", "<f8"),
+        ("d", "<i8"),
+        ("e", "<i8"),
+    ]
+)
+"""One row. What a to e hold depends on the kind:
+
+order, slice   a limit, b stop, d kind + 256 x time in force, e parent (0: none)
+cancel         order: the one to cancel
+replace        order: the new id, a limit, b stop, e the order to replace
+refused        as order; c the reason (an order batch's too)
+fill           a price, b slippage, c commission, d 1 for a taker
+ended          lots unfilled, d state, e reason
+waited         lots: first close in UTC ns, d last close, e reason
+halt           order: the measure, a equity, b floor
+clear          instrument: the one in which all our orders are cancelled
+"""
+pack: Final = Struct("<qhhiqqdddqq").pack
+
+
+class MemoryJournal:
+    """Orders, fills, refusals, ends and halts as they happened, and the client_id of each order that has one."""
+
+    __slots__ = ("client_ids", "header", "rows")
+
+    def __init__(self, header: str = "") -> None:
+        self.header = header
+        self.rows = bytearray()
+        self.client_ids: dict[int, str] = {}
+
+    def record(
+        self,
+        bars: Bars,
+        events: Sequence[Event],
+        approved: Sequence[Wish],
+        refused: Sequence[Refusal],
+        answers: Sequence[Event],
+    ) -> None:
+        """Append one instant: what the bar brought, what was let through, what was not, and what the broker answered at once."""
+        at = bars.closed_at
+        if events:
+            self._happened(at, WORK, events)
+        for wish in approved:
+            if wish.__class__ is Order:
+                order, instrument, lots, kind, limit, stop, tif, client_id, _ = wish
+                self.rows += pack(at, SEND, ORDER, instrument, order, lots, limit, stop, 0.0, kind + 256 * tif, 0)
+                if client_id:
+                    self.client_ids[order] = client_id
+            else:
+                self._wished(at, wish)
+        for refusal in refused:
+            self._refused(at, refusal)
+        if answers:
+            self._happened(at, SEND, answers)
+
+    def _happened(self, at: int, phase: int, events: Sequence[Event]) -> None:
+        rows = self.rows
+        for event in events:
+            if event.__class__ is Fill:
+                order, instrument, lots, price, slippage, commission, taker = event
+                rows += pack(at, phase, FILL, instrument, order, lots, price, slippage, commission, taker, 0)
+            elif isinstance(event, FillBatch):
+                self._batch(
+                    at, phase, FILL, event.orders, event.instruments, event.lots, np.array((event.prices, event.slippages, event.commissions)), event.takers
+                )
+            elif isinstance(event, Ended):
+                rows += pack(at, phase, ENDED, event.instrument, event.order, event.lots, 0.0, 0.0, 0.0, event.state, event.reason)
+            elif isinstance(event, Waited):
+                rows += pack(at, phase, WAITED, event.instrument, event.order, event.first, 0.0, 0.0, 0.0, event.last, event.reason)
+            elif isinstance(event, Sliced):
+                order, instrument, lots, kind, limit, stop, tif, _, _ = event.child
+                rows += pack(at, phase, SLICED, instrument, order, lots, limit, stop, 0.0, kind + 256 * tif, event.parent)
+            elif isinstance(event, Halt):
+                rows += pack(at, RISK, HALT, 0, event.measure, 0, event.equity, event.floor, 0.0, 0, 0)
+
+    def _wished(self, at: int, wish: Cancel | Replace | OrderBatch) -> None:
+        if isinstance(wish, Cancel):
+            self.rows += pack(at, SEND, CANCEL, 0, wish.order, 0, 0.0, 0.0, 0.0, 0, 0)
+        elif isinstance(wish, Replace):
+            self.rows += pack(at, SEND, REPLACE, 0, wish.id, wish.lots, wish.limit, wish.stop, 0.0, 0, wish.order)
+        else:
+            for instrument in wish.clears.tolist():
+                self.rows += pack(at, SEND, CLEARED, instrument, 0, 0, 0.0, 0.0, 0.0, 0, 0)
+            prices = np.array((wish.limits, wish.stops, np.zeros(len(wish))))
+            self._batch(at, SEND, ORDER, wish.ids, wish.instruments, wish.lots, prices, wish.kinds + 256 * wish.tifs)
+
+    def _refused(self, at: int, refusal: Refusal) -> None:
+        wish, reason = refusal
+        if isinstance(wish, Order):
+            order, instrument, lots, kind, limit, stop, tif, client_id, _ = wish
+            self.rows += pack(at, SEND, REFUSED, instrument, order, lots, limit, stop, float(reason), kind + 256 * tif, 0)
+            if client_id:
+                self.client_ids[order] = client_id
+        elif isinstance(wish, Replace):
+            self.rows += pack(at, SEND, REFUSED, 0, wish.id, wish.lots, wish.limit, wish.stop, float(reason), 0, wish.order)
+
+    def _batch(self, at: int, phase: int, kind: int, ids: IntArray, instruments: IntArray, lots: IntArray, floats: FloatArray, lasts: IntArray) -> None:
+        block = np.empty((len(ids), ROW.itemsize // 8), np.int64)
+        batches.journal_rows(at, phase, kind, ids, instruments, lots, floats, lasts, block, block.view(np.float64))
+        self.rows += block.data.cast("B") if len(ids) else b""
+
+    def read(self) -> bytes:
+        """All rows so far."""
+        return bytes(self.rows)
+
+    def table(self) -> np.ndarray:
+        """All rows so far as a structured array of dtype ROW."""
+        return np.frombuffer(bytes(self.rows), ROW)
+
+    def hash(self, tape_digest: str = "") -> str:
+        """SHA-256 of header, rows, client ids, and the digest of the tape that was run."""
+        seen = hashlib.sha256(self.header.encode())
+        seen.update(self.rows)
+        for order in sorted(self.client_ids):
+            seen.update(f"{order} {self.client_ids[order]}\n".encode())
+        seen.update(tape_digest.encode())
+        return seen.hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """What a journal says that a session holds: cash, positions, and lots still to fill of each open order."""
+
+    cash: float
+    lots: bytes
+    averages: bytes
+    realised: bytes
+    open_orders: dict[int, int]
+
+
+def fold(journal: MemoryJournal, tape: Tape, cash: float) -> State:
+    """The state that follows from a journal over its tape, byte for byte that of the session that wrote it."""
+    portfolio = Portfolio(Bars(tape), cash)
+    remaining: dict[int, int] = {}
+    parents: dict[int, int] = {}
+    for row in journal.table().tolist():
+        _, _, kind, instrument, order, lots, a, b, c, d, e = row
+        if kind == ORDER:
+            remaining[order] = lots
+        elif kind == SLICED:
+            remaining[order], parents[order] = lots, e
+        elif kind == FILL:
+            portfolio.book([Fill(order, instrument, lots, a, b, c, bool(d))])
+            for id in (order, parents.get(order)):
+                if id is not None:
+                    remaining[id] -= lots
+        elif kind == ENDED:
+            remaining.pop(order, None)
+    return State(
+        portfolio.cash,
+        portfolio.lots.tobytes(),
+        portfolio.averages.tobytes(),
+        portfolio.realised.tobytes(),
+        {order: lots for order, lots in remaining.items() if lots},
+    )
+
+
+def times_to_rows(tape: Tape, times: IntArray) -> IntArray:
+    """The tape's row for each close time."""
+    return np.searchsorted(tape.closed_at[: tape.rows], times).astype(np.int64)

@@ -1,0 +1,222 @@
+"""What a strategy may see: the past up to now, and its own portfolio."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import nan
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from simulator.book.fills import Event
+from simulator.book.orders import Cancel, FloatArray, Order, OrderBatch, OrderIds, OrderKind, Replace, TimeInForce, Twap
+from simulator.errors import ViewError, nearest
+from simulator.kernels import batches
+from simulator.market.indicators import Readings
+from simulator.market.tape import FIELDS, Bars
+
+if TYPE_CHECKING:
+    from simulator.book.portfolio import Portfolio
+    from simulator.book.positions import Position
+    from simulator.ports import Broker
+
+NO_EVENTS: tuple[Event, ...] = ()
+
+
+class Bar(NamedTuple):
+    """The bars of one instant: each field is (instruments,), NaN where there was no bar."""
+
+    open: FloatArray
+    high: FloatArray
+    low: FloatArray
+    close: FloatArray
+    volume: FloatArray
+
+
+class View:
+    """The past up to this close, read-only and without copies, and the session's own portfolio.
+
+    Arrays have one value an instrument, in the order of `symbols`. What a strategy wants done it returns: `order`, `cancel`, `replace` and
+    `rebalance` only make the wish.
+    """
+
+    __slots__ = ("bars", "events", "ids", "lots", "portfolio", "symbols", "_broker", "_clears", "_flat", "_instruments", "_readings", "_wanted", "_whole", "_width")
+
+    def __init__(self, bars: Bars, portfolio: Portfolio, broker: Broker, readings: Readings, ids: OrderIds) -> None:
+        self.bars, self.portfolio, self.ids, self._broker, self._readings = bars, portfolio, ids, broker, readings
+        self.events: Sequence[Event] = NO_EVENTS
+        self.symbols = tuple(instrument.symbol for instrument in bars.tape.instruments)
+        self.lots = memoryview(portfolio.lots).toreadonly()
+        self._width = width = bars.tape.width
+        self._whole = [instrument.lot == "1" for instrument in bars.tape.instruments]
+        self._instruments, self._wanted, self._clears = (np.empty(2 * width, np.int64) for _ in range(3))
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Look at the tape's buffers anew; a growing tape replaces them."""
+        tape = self.bars.tape
+        self._flat = {name: self._readings.flat(name) for name in self._readings.names}
+        for name, column in zip(FIELDS, (tape.opens, tape.highs, tape.lows, tape.closes, tape.volumes), strict=True):
+            self._flat.setdefault(name, column)
+
+    def remember(self, events: Sequence[Event]) -> None:
+        """What happened to our orders last."""
+        self.events = events
+
+    def __getitem__(self, name: str) -> FloatArray:
+        """An indicator's values now, or a field's: (instruments,), NaN while it is not warm."""
+        if name in self._readings.names:
+            return self._readings.column(name)[self.bars.row]
+        if name in FIELDS:
+            column: FloatArray = getattr(self.bars.tape, name)[self.bars.row]
+            return column
+        raise ViewError(f"the view has no '{name}'{nearest(name, [*self._readings.names, *FIELDS])}")
+
+    def value(self, name: str, instrument: int = 0) -> float:
+        """One instrument's value of an indicator or field now: the quick way to read a single number."""
+        try:
+            return self._flat[name][self.bars.row * self._width + instrument]
+        except KeyError:
+            raise ViewError(f"the view has no '{name}'{nearest(name, self._flat)}") from None
+
+    @property
+    def now(self) -> int:
+        """The close of the bars seen last, in UTC nanoseconds."""
+        return self.bars.closed_at
+
+    @property
+    def session(self) -> int:
+        """The session of these bars, in days since 1970."""
+        return self.bars.session
+
+    @property
+    def row(self) -> int:
+        """How many instants there were before this one."""
+        return self.bars.row
+
+    @property
+    def bar(self) -> Bar:
+        """The bars that closed now."""
+        tape, row = self.bars.tape, self.bars.row
+        return Bar(tape.open[row], tape.high[row], tape.low[row], tape.close[row], tape.volume[row])
+
+    def history(self, field: str, count: int) -> FloatArray:
+        """The last *count* values of a field ("open", "high", "low", "close", "volume", or "marks": the last known closes), oldest first:
+        (count, instruments), NaN where there was no bar.
+
+        Raises ViewError if there is no such field, or if fewer than *count* bars have closed.
+        """
+        if field not in FIELDS and field != "marks":
+            raise ViewError(f"the tape has no field '{field}'{nearest(field, [*FIELDS, 'marks'])}")
+        end = self.bars.row + 1
+        if not 1 <= count <= end:
+            raise ViewError(f"asked for the last {count} bars of '{field}', when {end} have closed")
+        column: FloatArray = getattr(self.bars.tape, field)
+        return column[end - count : end]
+
+    def closes(self, count: int) -> FloatArray:
+        """The last *count* closes, oldest first: (count, instruments), in each instrument's currency, NaN where there was no bar.
+
+        Raises ViewError if fewer than *count* bars have closed.
+        """
+        return self.history("close", count)
+
+    @property
+    def ages(self) -> np.ndarray:
+        """Bars since each instrument's last one (0: it has one now, -1: none yet): (instruments,)."""
+        row: np.ndarray = self.bars.tape.ages[self.bars.row]
+        return row
+
+    @property
+    def position(self) -> FloatArray:
+        """What is held of each instrument, in signed units: (instruments,). `lots` has the same as exact whole numbers."""
+        terms = self.portfolio.terms
+        held: FloatArray = self.portfolio.lots * terms[:, 0] / terms[:, 1]
+        return held
+
+    def holding(self, instrument: int | str = 0) -> Position:
+        """One position with its average cost, realised and unrealised profit."""
+        return self.portfolio.position(self._number(instrument))
+
+    @property
+    def equity(self) -> float:
+        """Cash and positions at the last closes."""
+        return self.portfolio.equity
+
+    @property
+    def cash(self) -> float:
+        """Cash, which may be negative in a margin account."""
+        return self.portfolio.cash
+
+    @property
+    def open_orders(self) -> list[int]:
+        """The ids of our open orders, oldest first."""
+        return self._broker.open_ids()
+
+    def _number(self, instrument: int | str) -> int:
+        """An instrument's index, from that or its symbol."""
+        if isinstance(instrument, str):
+            if instrument not in self.bars.tape.index:
+                raise ViewError(f"no instrument '{instrument}'{nearest(instrument, self.symbols)}")
+            return self.bars.tape.index[instrument]
+        if not 0 <= instrument < self._width:
+            raise ViewError(f"no instrument number {instrument}: there are {self._width}, from 0")
+        return instrument
+
+    def order(
+        self,
+        quantity: float,
+        instrument: int | str = 0,
+        kind: int = OrderKind.MARKET,
+        limit: float = nan,
+        stop: float = nan,
+        tif: int = TimeInForce.GTC,
+        client_id: str = "",
+        schedule: Twap | None = None,
+    ) -> Order:
+        """A wish to buy (or, below 0, sell) *quantity* units, rounded toward zero to whole lots."""
+        if instrument.__class__ is not int or not 0 <= instrument < self._width:  # type: ignore[operator]  # it is an int by then
+            instrument = self._number(instrument)
+        assert isinstance(instrument, int)
+        if quantity.__class__ is int and self._whole[instrument]:
+            lots: int = quantity  # type: ignore[assignment]  # mypy does not read __class__, which is twice as quick as isinstance
+        else:
+            lots = self.bars.tape.instruments[instrument].lots(quantity)
+        ids = self.ids
+        ids.last = made = ids.last + 1
+        return Order(made, instrument, lots, kind, limit, stop, tif, client_id, schedule)
+
+    def cancel(self, order: int) -> Cancel:
+        """A wish to take back an open order."""
+        return Cancel(order)
+
+    def replace(self, order: int, quantity: float, limit: float = nan, stop: float = nan) -> Replace:
+        """A wish to change an open order: *quantity* is its whole new quantity, what has filled included; prices not given stay."""
+        standing = self._broker.standing(order)
+        instrument = self.bars.tape.instruments[standing.order.instrument if standing else 0]
+        return Replace(self.ids.next(), order, instrument.lots(quantity), limit, stop)
+
+    def rebalance(self, weights: FloatArray) -> OrderBatch:
+        """Market orders that bring each holding to its share of equity at the last closes, in whole lots rounded toward zero, sells first.
+
+        *weights* is (instruments,): NaN leaves an instrument alone, 0 closes it. Our open orders in the others are cancelled first.
+        """
+        wanted = np.ascontiguousarray(weights, dtype=np.float64)
+        if wanted.shape != (self._width,):
+            raise ViewError(f"weights must be one number an instrument, ({self._width},), were {wanted.shape}")
+        portfolio = self.portfolio
+        n, cleared = batches.rebalance(
+            wanted,
+            portfolio.equity,
+            portfolio.lots,
+            self._broker.open_orders,
+            portfolio.terms,
+            self.bars.tape.panel_marks,
+            self.bars.row,
+            self._instruments,
+            self._wanted,
+            self._clears,
+        )
+        if n < 0:
+            raise ViewError(f"a weight of {wanted[cleared]} for {self.symbols[cleared]} is no number of lots at an equity of {portfolio.equity}")
+        return OrderBatch(self.ids.block(n), self._instruments[:n].copy(), self._wanted[:n].copy(), clears=self._clears[:cleared].copy())

@@ -1,0 +1,272 @@
+"""Strategies, brokers and feeds that others write: found by name or by file, and built from a scenario's keys."""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import json
+import sys
+import traceback
+import types
+import typing
+from collections.abc import Mapping
+from dataclasses import MISSING, Field, fields, is_dataclass
+from datetime import date, time
+from math import isnan
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from simulator.errors import PluginError, ScenarioError, SimulatorError, nearest
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
+
+STRATEGIES: Final = "tradewind.strategies"
+BROKERS: Final = "tradewind.brokers"
+FEEDS: Final = "tradewind.feeds"
+
+WORDS: Final = {STRATEGIES: "strategy", BROKERS: "broker", FEEDS: "feed"}
+ROOT: Final = Path(__file__).resolve().parent.parent
+
+
+def find(group: str, name: str, folder: Path) -> type:
+    """The class that *name* stands for: an entry point of *group*, or `path/to/file.py:Name` with a path relative to *folder*.
+
+    Raises PluginError where there is no such plug-in or it cannot be imported.
+    """
+    path, _, attribute = name.rpartition(":")
+    if path.endswith(".py"):
+        return _from_file(WORDS[group], folder / path, attribute)
+    known = _entries(group)
+    if name not in known:
+        raise PluginError(f"no such {WORDS[group]} '{name}'{nearest(name, known)} (a file is given as path/to/file.py:Name)")
+    return _from_entry(WORDS[group], known[name])
+
+
+def names(group: str) -> list[str]:
+    """The names of all installed plug-ins of *group*, sorted."""
+    return sorted(_entries(group))
+
+
+def build(kind: type, parameters: Mapping[str, object], where: str) -> object:
+    """One *kind* with these *parameters*, each of exactly the type that its dataclass field declares.
+
+    A field that is itself a dataclass takes a table. Raises ScenarioError naming `where.key`, the value and the way out, PluginError where the
+    class itself is at fault.
+    """
+    if not is_dataclass(kind):
+        if parameters:
+            raise PluginError(f"{where}: {kind.__name__} is not a dataclass, so it takes no parameters, was given {', '.join(sorted(parameters))}")
+        return _made(kind, {}, where)
+    known = {field.name: field for field in fields(kind) if field.init}
+    for key in parameters:
+        if key not in known:
+            raise ScenarioError(f"{where}: no such key '{key}'{nearest(key, known)}")
+    for key, field in known.items():
+        if key not in parameters and field.default is MISSING and field.default_factory is MISSING:
+            raise ScenarioError(f"{where}.{key} is missing: {kind.__name__} has no default for it")
+    values = {key: _value(kind, known[key], value, f"{where}.{key}") for key, value in parameters.items()}
+    return _made(kind, values, where)
+
+
+def _entries(group: str) -> dict[str, EntryPoint]:
+    from importlib.metadata import entry_points
+
+    known: dict[str, EntryPoint] = {}
+    for entry in entry_points(group=group):
+        other = known.setdefault(entry.name, entry)
+        if other.value != entry.value:
+            packages = " and ".join(sorted(x.dist.name if x.dist else x.value for x in (other, entry)))
+            raise PluginError(f"{WORDS[group]} '{entry.name}' is registered twice, by {packages}: uninstall one, or give a file.py:Name")
+    return known
+
+
+def _from_entry(word: str, entry: EntryPoint) -> type:
+    from importlib.util import find_spec
+
+    top = entry.module.partition(".")[0]
+    ours = entry.dist is not None and entry.dist.name == "tradewind"
+    if ours and (spec := find_spec(top)) is not None:
+        # With the current folder first on sys.path, a user's own ./strategies/__init__.py hides ours.
+        found = Path(spec.origin).resolve() if spec.origin else None
+        if found != ROOT / top / "__init__.py":
+            raise PluginError(
+                f"{word} '{entry.name}' is in tradewind's package '{top}', but {found or 'a folder'} has the same name and hides it: "
+                "rename that one, or run from another folder"
+            )
+    try:
+        return _a_class(word, entry.value, entry.load())
+    except SimulatorError:
+        raise
+    except Exception as error:
+        raise PluginError(f"{word} '{entry.name}' ({entry.value}) cannot be loaded: {_last_line(error)}") from error
+
+
+def _from_file(word: str, path: Path, attribute: str) -> type:
+    place = path.resolve()
+    try:
+        source = place.read_bytes()
+    except OSError as error:
+        raise PluginError(f"{word}: cannot read {path}: {error.strerror}") from None
+    module = _module(word, place, source)
+    if not hasattr(module, attribute):
+        classes = [key for key, value in vars(module).items() if isinstance(value, type) and value.__module__ == module.__name__]
+        raise PluginError(f"{word}: there is no '{attribute}' in {path}{nearest(attribute, classes)}")
+    return _a_class(word, f"{path}:{attribute}", getattr(module, attribute))
+
+
+def _module(word: str, place: Path, source: bytes) -> types.ModuleType:
+    """The module in the file at *place*, run once for each content of the file."""
+    digest = hashlib.sha256(bytes(place) + b"\0" + source).hexdigest()
+    name = f"tradewind_plugin_{digest[:16]}"
+    if name in sys.modules:
+        return sys.modules[name]
+    module = types.ModuleType(name)
+    module.__file__ = str(place)
+    # Before it runs: dataclasses look their module up to resolve annotations.
+    sys.modules[name] = module
+    try:
+        exec(compile(source, str(place), "exec"), module.__dict__)
+    except (Exception, SystemExit) as error:
+        del sys.modules[name]
+        raise PluginError(f"{word}: {place.name}{_line_of(error, str(place))} raised {_last_line(error)}") from error
+    return module
+
+
+def _a_class(word: str, place: str, found: object) -> type:
+    if not isinstance(found, type):
+        raise PluginError(f"{word}: {place} must be a class, was {type(found).__name__} {found!r:.60}")
+    return found
+
+
+def _line_of(error: BaseException, filename: str) -> str:
+    if isinstance(error, SyntaxError) and error.filename == filename:
+        return f", line {error.lineno},"
+    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == filename]
+    return f", line {lines[-1]}," if lines else ""
+
+
+def _last_line(error: BaseException) -> str:
+    return " ".join(f"{type(error).__name__}: {error.msg if isinstance(error, SyntaxError) else error}".split())
+
+
+def _made(kind: type, values: Mapping[str, object], where: str) -> object:
+    """Call the class. What its `__post_init__` says against a value is the user's to read; anything else is the author's."""
+    try:
+        return kind(**values)
+    except (ValueError, SimulatorError) as error:
+        raise ScenarioError(_placed(" ".join(str(error).split()), kind, where)) from error
+    except Exception as error:
+        raise PluginError(f"{where}: {kind.__name__} cannot be built: {_last_line(error)}") from error
+
+
+def _placed(message: str, kind: type, where: str) -> str:
+    """*message* with its key in front: `fast must be ...` becomes `strategy.fast must be ...`."""
+    parent, _, own = where.rpartition(".")
+    first = message.replace(":", " ").split(" ")[0].partition(".")[0]
+    if message.startswith(f"{where}.") or message.startswith(f"{where}:"):
+        return message
+    if parent and first == own:
+        return f"{parent}.{message}"
+    if is_dataclass(kind) and first in {field.name for field in fields(kind)}:
+        return f"{where}.{message}"
+    return f"{where}: {message}"
+
+
+def _value(kind: type, field: Field[Any], value: object, where: str) -> object:
+    """*value* as the type of *field*."""
+    hint = _hint(kind, field, where)
+    nested = [member for member in (hint, *_members(hint)) if isinstance(member, type) and is_dataclass(member)]
+    if any(isinstance(value, member) for member in nested):
+        return value
+    if len(nested) == 1:
+        if not isinstance(value, Mapping):
+            keys = ", ".join(x.name for x in fields(nested[0]) if x.init)
+            raise ScenarioError(f"{where} must be a table of {keys}, was {value!r:.60}")
+        return build(nested[0], value, where)
+    return _leaf(hint, value, where, _default(field))
+
+
+def _members(hint: object) -> tuple[object, ...]:
+    return typing.get_args(hint) if typing.get_origin(hint) in (typing.Union, types.UnionType) else ()
+
+
+def _hint(kind: type, field: Field[Any], where: str) -> object:
+    """The type of *field*, resolved where its class was written. Other fields may name what is imported for type checkers only."""
+    if not isinstance(field.type, str):
+        return field.type
+    owner = next(base for base in kind.__mro__ if field.name in inspect.get_annotations(base))
+    annotated = types.SimpleNamespace(__annotations__={field.name: field.type})
+    try:
+        return typing.get_type_hints(annotated, vars(sys.modules[owner.__module__]), include_extras=True)[field.name]
+    except (NameError, AttributeError, TypeError, SyntaxError) as error:
+        raise PluginError(f"{where}: {kind.__name__} declares it as {field.type!r}, which cannot be resolved: {_last_line(error)}") from error
+
+
+def _default(field: Field[Any]) -> str:
+    plain = isinstance(field.default, str | int | float)
+    return f" ({said(field.default)} by default)" if plain else ""
+
+
+def said(value: object) -> str:
+    """A value as its user wrote it, at most 60 characters of it."""
+    text = str(value).lower() if isinstance(value, bool) else repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def _leaf(hint: Any, value: object, where: str, default: str) -> object:
+    from pydantic import ConfigDict, TypeAdapter, ValidationError
+    from pydantic.errors import PydanticUserError
+
+    if isinstance(value, float) and isnan(value):
+        raise ScenarioError(f"{where} must be a number{default}, was nan")
+    try:
+        adapter: TypeAdapter[object] = TypeAdapter(hint, config=ConfigDict(extra="forbid"))
+    except (PydanticUserError, TypeError) as error:
+        raise PluginError(f"{where} is of a type that a scenario cannot give ({hint}): leave the key out") from error
+    try:
+        # Strict, by way of JSON: there lists may be tuples, tables dataclasses and text dates, but nothing else may be something else.
+        return adapter.validate_json(json.dumps(value, default=_textual), strict=True)
+    except ValidationError as error:
+        faults = error.errors(include_url=False)
+        raise ScenarioError(" or ".join(dict.fromkeys(_fault(fault, where, default) for fault in faults))) from None
+    except TypeError:
+        raise ScenarioError(f"{where} must be text, a number, true, false, a date, a list or a table, was {said(value)}") from None
+
+
+def _textual(value: object) -> str:
+    if isinstance(value, date | time):
+        return value.isoformat()
+    if isinstance(value, Path):
+        return str(value)
+    raise TypeError
+
+
+MUST: Final = {
+    "int_type": "must be a whole number",
+    "int_from_float": "must be a whole number",
+    "float_type": "must be a number",
+    "bool_type": "must be true or false",
+    "string_type": "must be text in quotes",
+    "tuple_type": "must be a list in square brackets",
+    "list_type": "must be a list in square brackets",
+    "dict_type": "must be a table",
+    "dataclass_type": "must be a table",
+}
+
+
+def _fault(fault: Any, where: str, default: str) -> str:
+    """One of pydantic's findings as our sentence."""
+    for step in fault["loc"]:
+        where += f"[{step}]" if isinstance(step, int) else ""
+    kind, value = fault["type"], said(fault["input"])
+    if kind in ("missing", "unexpected_keyword_argument"):
+        key = fault["loc"][-1]
+        return f"{where}: no such key '{key}'" if kind != "missing" else f"{where}.{key} is missing"
+    if kind == "literal_error":
+        expected = fault["ctx"]["expected"]
+        # Every choice is named already; only a near miss has something to add.
+        hint = nearest(str(fault["input"]), expected.replace("'", "").replace(" or ", ", ").split(", "))
+        return f"{where} must be {expected}, was {value}{hint if 'did you mean' in hint else ''}"
+    must = MUST.get(kind) or fault["msg"].replace("Input should be", "must be").replace("Input should", "should")
+    return f"{where} {must}{default}, was {value}"

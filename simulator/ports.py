@@ -1,0 +1,77 @@
+"""The ports: what the loop asks of its parts. Each has a real adapter in memory, which tests use."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from simulator.book.fills import Event
+    from simulator.book.orders import IntArray, Proposal, Refusal, Standing, Wish
+    from simulator.market.indicators import Indicator
+    from simulator.market.tape import Bars
+    from simulator.market.view import View
+
+
+class Clock(Protocol):
+    """Where time comes from, in UTC nanoseconds."""
+
+    @property
+    def now(self) -> int: ...
+
+    def wait_until(self, at: int) -> None: ...
+
+
+class Feed(Protocol):
+    """Where bars come from: iterate it. The cursor that it yields is one object, moved on."""
+
+    def __iter__(self) -> Iterator[Bars]: ...
+
+
+class Strategy(Protocol):
+    """Proposes orders from a view of the past. May also have `indicators()`; see HasIndicators."""
+
+    def on_bars(self, view: View) -> Proposal: ...
+
+
+class HasIndicators(Protocol):
+    """A strategy that reads indicators: `view[name]` gives today's values of each."""
+
+    def indicators(self) -> dict[str, Indicator]: ...
+
+
+class Broker(Protocol):
+    """Takes orders, works them against bars, gives fills.
+
+    *pending* is lots on their way and *open_orders* how many orders are open, both (instruments,) and always up to date.
+    """
+
+    pending: IntArray
+    open_orders: IntArray
+
+    def submit(self, approved: Sequence[Wish]) -> Sequence[Event]:
+        """Take these wishes, in this order; what comes back happened at once: rejections and cancellations."""
+
+    def work(self, bars: Bars) -> Sequence[Event]:
+        """What happened to open orders in these bars."""
+
+    def standing(self, order: int) -> Standing | None:
+        """The open order with this id, if there is one."""
+
+    def open_ids(self) -> list[int]:
+        """The ids of all open orders (children of a parent apart), oldest first."""
+
+
+class Journal(Protocol):
+    """The append-only record of a run."""
+
+    def record(
+        self,
+        bars: Bars,
+        events: Sequence[Event],
+        approved: Sequence[Wish],
+        refused: Sequence[Refusal],
+        answers: Sequence[Event],
+    ) -> None: ...
+
+    def read(self) -> bytes: ...

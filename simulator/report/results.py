@@ -1,0 +1,252 @@
+"""What came of a run: everything here follows from its journal and its tape."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from simulator.book.fills import Waited
+from simulator.book.orders import FloatArray, OrderKind, OrderState, Reason, TimeInForce
+from simulator.kernels import rules, tapes
+from simulator.loop import journal as rows
+from simulator.loop.journal import MemoryJournal, times_to_rows
+from simulator.market.tape import Tape
+from simulator.risk.engine import Measure
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from simulator.scenarios import Scenario
+
+STATE_OF = {
+    rules.CANCELLED: OrderState.CANCELLED,
+    rules.EXPIRED: OrderState.EXPIRED,
+    rules.REJECTED: OrderState.REJECTED,
+    rules.REPLACED: OrderState.REPLACED,
+}
+
+
+class FillRow(NamedTuple):
+    """A trade: signed units, the price paid, commission, money lost to slippage, and the close of its bar in UTC nanoseconds."""
+
+    client_id: str
+    symbol: str
+    bar: int
+    quantity: float
+    price: float
+    commission: float
+    slippage: float
+    order: int
+    at: int
+
+
+class OrderRow(NamedTuple):
+    """An order and what became of it. *bar* is the one after whose close it was sent; *waits* are (reason, first close, last close)."""
+
+    client_id: str
+    symbol: str
+    bar: int
+    quantity: float
+    kind: str
+    limit: float
+    stop: float
+    tif: str
+    state: str
+    reason: str
+    filled: float
+    order: int
+    parent: int
+    waits: tuple[tuple[str, int, int], ...]
+
+
+class HaltRow(NamedTuple):
+    """A halt of trading, or its end: what it went by, equity then, and the floor that was broken."""
+
+    at: int
+    measure: str
+    equity: float
+    floor: float
+
+
+class Result:
+    """The outcome of a run over the first *rows* bars of *tape*."""
+
+    def __init__(
+        self,
+        tape: Tape,
+        journal: MemoryJournal,
+        cash_start: float,
+        rows: int,
+        *,
+        still_waiting: Sequence[Waited] = (),
+        scenario: Scenario | None = None,
+        run_id: str = "",
+        interrupted: bool = False,
+        notes: Sequence[str] = (),
+        assumptions: Sequence[str] = (),
+        names: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.tape, self.journal, self.cash_start, self.rows = tape, journal, cash_start, rows
+        self.scenario, self.run_id, self.interrupted = scenario, run_id, interrupted
+        self.notes, self.assumptions = tuple(notes), tuple(assumptions)
+        self._still_waiting, self._names = tuple(still_waiting), names or {}
+
+    @cached_property
+    def hash(self) -> str:
+        """SHA-256 of header, rows, client ids and the digest of the tape."""
+        return self.journal.hash(self.tape.digest())
+
+    def journal_table(self) -> np.ndarray:
+        """The journal's rows as a structured array, see loop.journal.ROW."""
+        return self.journal.table()
+
+    @cached_property
+    def _table(self) -> np.ndarray:
+        return self.journal.table()
+
+    @cached_property
+    def _curve(self) -> tuple[FloatArray, float]:
+        fills = self._table[self._table["kind"] == rows.FILL]
+        out = np.empty(self.rows)
+        columns = (np.ascontiguousarray(fills[name]) for name in ("lots", "a", "c"))
+        at = times_to_rows(self.tape, fills["at"])
+        cash = tapes.equity_curve(
+            float(self.cash_start), self.tape.terms, self.tape.panel_marks, at, fills["instrument"].astype(np.int64), *columns, out
+        )
+        return out, float(cash)
+
+    @property
+    def equity(self) -> FloatArray:
+        """Equity at the close of each bar that was run: (rows,)."""
+        return self._curve[0]
+
+    @property
+    def cash(self) -> float:
+        """Cash at the end."""
+        return self._curve[1]
+
+    @cached_property
+    def positions(self) -> dict[str, float]:
+        """What is held at the end, in signed units by symbol."""
+        fills = self._table[self._table["kind"] == rows.FILL]
+        held = np.zeros(self.tape.width, np.int64)
+        np.add.at(held, fills["instrument"], fills["lots"])
+        return {self.tape.instruments[i].symbol: self.tape.instruments[i].units(int(held[i])) for i in np.flatnonzero(held).tolist()}
+
+    @cached_property
+    def fills(self) -> list[FillRow]:
+        """Every trade, in the order in which they happened."""
+        fills = self._table[self._table["kind"] == rows.FILL]
+        bars = times_to_rows(self.tape, fills["at"]).tolist()
+        instruments, name = self.tape.instruments, self._name
+        return [
+            FillRow(name(order), instruments[i].symbol, bar, instruments[i].units(lots), price, commission, slippage, order, at)
+            for bar, (at, _, _, i, order, lots, price, slippage, commission, _, _) in zip(bars, fills.tolist(), strict=True)
+        ]
+
+    def _name(self, order: int) -> Any:
+        text = self.journal.client_ids.get(self._parents.get(order, order), "")
+        return self._names.get(text, text)
+
+    @cached_property
+    def _parents(self) -> dict[int, int]:
+        slices = self._table[self._table["kind"] == rows.SLICED]
+        return dict(zip(slices["order"].tolist(), slices["e"].tolist(), strict=True))
+
+    @cached_property
+    def orders(self) -> list[OrderRow]:
+        """Every order that was sent, refused ones too, oldest first. One that was sent again with the same client_id stands here once."""
+        states = _States(self._table.tolist(), self._parents)
+        for wait in self._still_waiting:
+            states.waits.setdefault(wait.order, []).append((wait.reason, wait.first, wait.last))
+            states.waiting[wait.order] = wait.reason
+        made = []
+        for order, (at, i, lots, limit, stop, code) in sorted(states.wishes.items()):
+            filled = states.filled.get(order, 0)
+            state, reason = states.state_of(order, lots)
+            if reason == Reason.DUPLICATE:
+                continue
+            instrument = self.tape.instruments[i]
+            waits = tuple((Reason(why).words, first, last) for why, first, last in states.waits.get(order, ()))
+            made.append(
+                OrderRow(
+                    self._name(order),
+                    instrument.symbol,
+                    int(np.searchsorted(self.tape.closed_at[: self.tape.rows], at)),
+                    instrument.units(lots),
+                    OrderKind(code % 256).name.lower(),
+                    limit,
+                    stop,
+                    TimeInForce(code // 256).name,
+                    str(state),
+                    Reason(reason).words,
+                    instrument.units(filled),
+                    order,
+                    self._parents.get(order, 0),
+                    waits,
+                )
+            )
+        return made
+
+    @cached_property
+    def halts(self) -> list[HaltRow]:
+        """Halts of trading, and their ends."""
+        halts = self._table[self._table["kind"] == rows.HALT].tolist()
+        return [HaltRow(at, Measure(measure).name.lower(), equity, floor) for at, _, _, _, measure, _, equity, floor, _, _, _ in halts]
+
+    def fills_frame(self) -> pd.DataFrame:
+        """`fills` as a DataFrame."""
+        import pandas as pd
+
+        return pd.DataFrame(self.fills, columns=list(FillRow._fields))
+
+    def orders_frame(self) -> pd.DataFrame:
+        """`orders` as a DataFrame."""
+        import pandas as pd
+
+        return pd.DataFrame(self.orders, columns=list(OrderRow._fields))
+
+    def equity_frame(self) -> pd.DataFrame:
+        """Equity by the close of each bar, in UTC."""
+        import pandas as pd
+
+        return pd.DataFrame({"equity": self.equity}, index=pd.to_datetime(self.tape.closed_at[: self.rows], utc=True, unit="ns").rename("closed_at"))
+
+
+class _States:
+    """Orders and what the journal says became of each: one pass over its rows."""
+
+    def __init__(self, table: list[tuple[Any, ...]], parents: dict[int, int]) -> None:
+        self.wishes: dict[int, tuple[int, int, int, float, float, int]] = {}
+        self.filled: dict[int, int] = {}
+        self.endings: dict[int, tuple[OrderState, int]] = {}
+        self.waits: dict[int, list[tuple[int, int, int]]] = {}
+        self.waiting: dict[int, int] = {}
+        for at, _, kind, i, order, lots, a, b, c, d, e in table:
+            if kind in (rows.ORDER, rows.SLICED, rows.REFUSED) and not (kind == rows.REFUSED and e):
+                self.wishes[order] = at, i, lots, a, b, d
+                if kind == rows.REFUSED:
+                    self.endings[order] = OrderState.REJECTED, int(c)
+            elif kind == rows.REPLACE and e in self.wishes:
+                old = self.wishes[e]
+                self.wishes[order] = at, old[1], lots - self.filled.get(e, 0), a if a == a else old[3], b if b == b else old[4], old[5]
+            elif kind == rows.FILL:
+                for id in (order, parents.get(order)):
+                    if id is not None:
+                        self.filled[id] = self.filled.get(id, 0) + lots
+            elif kind == rows.ENDED and order in self.wishes and order not in self.endings:
+                self.endings[order] = STATE_OF[d], e
+            elif kind == rows.WAITED:
+                self.waits.setdefault(order, []).append((e, lots, d))
+
+    def state_of(self, order: int, lots: int) -> tuple[OrderState, int]:
+        """The state of an order and the reason for it; of an open one, what it waits for."""
+        if order in self.endings:
+            return self.endings[order]
+        filled = self.filled.get(order, 0)
+        if filled == lots:
+            return OrderState.FILLED, Reason.FILLED
+        return (OrderState.PARTIALLY_FILLED if filled else OrderState.ACCEPTED), self.waiting.get(order, Reason.NO_BAR)

@@ -1,0 +1,262 @@
+"""The risk engine: approves or refuses each order with a reason, and may halt trading."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from enum import IntEnum
+from math import inf
+from typing import Final
+
+import numpy as np
+
+from simulator.book.fills import Event, Halt
+from simulator.book.orders import Cancel, Order, OrderBatch, OrderIds, Proposal, Refusal, Wish
+from simulator.book.portfolio import Portfolio
+from simulator.kernels import batches, rules
+from simulator.kernels.rules import permit
+from simulator.market.tape import SECOND
+from simulator.ports import Broker
+from simulator.risk.limits import Account, Limits
+
+NOTHING: Final[tuple[Event, ...]] = ()
+
+
+class Measure(IntEnum):
+    """What a halt goes by."""
+
+    DRAWDOWN = 1
+    DAILY_LOSS = 2
+    RESUMED = 3
+
+
+class RiskEngine:
+    """Splits proposals into approved and refused. Orders are refused, never trimmed; exits always pass.
+
+    Limits are checked at close marks as if all open orders had traded. *watches* says whether equity is looked at on each bar.
+    """
+
+    __slots__ = (
+        "acting",
+        "broker",
+        "day",
+        "day_floor",
+        "floor",
+        "halted",
+        "halted_sessions",
+        "ids",
+        "last_equity",
+        "limits",
+        "maxima",
+        "peak",
+        "sent",
+        "watches",
+        "_daily",
+    )
+
+    def __init__(self, limits: Limits, account: Account, broker: Broker, ids: OrderIds) -> None:
+        self.limits, self.broker, self.ids = limits, broker, ids
+        leverage = account.leverage_max if account.kind == "margin" else inf
+        self.maxima = np.array([limits.gross_max, limits.net_max, limits.name_max, limits.notional_max, leverage])
+        self._daily = limits.daily_loss_max < inf or limits.resume_after is not None
+        self.watches = limits.drawdown_max < inf or limits.daily_loss_max < inf
+        self.halted = self.acting = False
+        self.halted_sessions, self.day = 0, -1
+        # The highest equity so far includes the starting capital; so does the first session's start.
+        self.peak = self.last_equity = account.cash
+        self.floor = account.cash * (1.0 - limits.drawdown_max)
+        self.day_floor = account.cash * (1.0 - limits.daily_loss_max)
+        self.sent: deque[int] = deque()
+
+    def watch(self, portfolio: Portfolio) -> tuple[Event, ...]:
+        """Halt when equity has fallen too far from its peak, or since the end of the last session."""
+        equity = portfolio.equity
+        if self._daily and portfolio.bars.session != self.day:
+            resumed = self._turn(portfolio.bars.session, equity)
+            if resumed:
+                return resumed
+        self.last_equity = equity
+        if equity > self.peak:
+            self.peak = equity
+            self.floor = equity * (1.0 - self.limits.drawdown_max)
+        elif not (equity >= self.floor) and not self.halted:
+            return self._halt(Measure.DRAWDOWN, equity, self.floor)
+        if self._daily and not (equity >= self.day_floor) and not self.halted:
+            return self._halt(Measure.DAILY_LOSS, equity, self.day_floor)
+        return NOTHING
+
+    def _turn(self, day: int, equity: float) -> tuple[Event, ...]:
+        """A new session: yesterday's last equity is what today's loss counts from, and a halt may have served its time."""
+        self.day = day
+        self.day_floor = self.last_equity * (1.0 - self.limits.daily_loss_max)
+        if not self.halted:
+            return NOTHING
+        self.halted_sessions += 1
+        if self.limits.resume_after is None or self.halted_sessions < self.limits.resume_after:
+            return NOTHING
+        self.halted = False
+        # What was lost is lost: the next drawdown counts from here, or the halt would come back at once.
+        self.peak = self.last_equity = equity
+        self.floor, self.day_floor = equity * (1.0 - self.limits.drawdown_max), equity * (1.0 - self.limits.daily_loss_max)
+        return (Halt(Measure.RESUMED, equity, 0.0),)
+
+    def _halt(self, measure: Measure, equity: float, floor: float) -> tuple[Event, ...]:
+        self.halted = self.acting = True
+        self.halted_sessions = 0
+        self.watches = self.limits.resume_after is not None
+        return (Halt(measure, equity, floor),)
+
+    def review(self, proposed: Proposal, portfolio: Portfolio) -> tuple[Sequence[Wish], Sequence[Refusal]]:
+        """(approved, refused with reasons). In the step of a halt, what the halt itself does comes first."""
+        if self.acting:
+            return self._act(proposed, portfolio)
+        if not proposed:
+            return NO_WISHES
+        if isinstance(proposed, OrderBatch):
+            return self._review_batch(proposed, portfolio, {})
+        return self._review_each(proposed, portfolio, [], {})
+
+    def _act(self, proposed: Proposal, portfolio: Portfolio) -> tuple[Sequence[Wish], Sequence[Refusal]]:
+        """Do what a halt asks for (cancel, flatten or nothing), then look at the proposals as any others."""
+        self.acting = False
+        approved: list[Wish] = []
+        added: dict[int, int] = {}
+        if self.limits.on_halt != "freeze":
+            approved += [Cancel(order) for order in self.broker.open_ids()]
+            for i in np.flatnonzero(self.broker.open_orders).tolist():
+                added[i] = int(portfolio.lots[i])
+        if self.limits.on_halt == "flatten":
+            for i in np.flatnonzero(portfolio.lots).tolist():
+                approved.append(Order(self.ids.next(), i, -int(portfolio.lots[i])))
+                added[i] = 0
+        wishes: Sequence[Wish] = [proposed] if isinstance(proposed, OrderBatch) else proposed
+        return self._review_each(wishes, portfolio, approved, added)
+
+    def _review_each(
+        self,
+        proposed: Sequence[Wish],
+        portfolio: Portfolio,
+        approved: list[Wish],
+        added: dict[int, int],
+    ) -> tuple[Sequence[Wish], Sequence[Refusal]]:
+        """Each wish in turn. *added* is what this review has changed: by instrument, the lots held if all that was let through trades."""
+        broker, tape, base = self.broker, portfolio.bars.tape, portfolio.row * portfolio.width
+        equity, terms = portfolio.equity, portfolio.terms
+        gross_max, net_max, name_max, notional_max, leverage_max = self.maxima.tolist()
+        gross, net = portfolio.exposure(self._pending(portfolio, added))
+        refused: list[Refusal] = []
+        for wish in proposed:
+            if wish.__class__ is Order:
+                i, lots, order = wish.instrument, wish.lots, wish
+            elif isinstance(wish, OrderBatch):
+                batched, turned_down = self._review_batch(wish, portfolio, added)
+                approved += batched
+                refused += turned_down
+                for passed in batched:
+                    assert isinstance(passed, OrderBatch)
+                    for i in passed.clears.tolist():
+                        added[i] = int(portfolio.lots[i])
+                    for i, lots in zip(passed.instruments.tolist(), passed.lots.tolist(), strict=True):
+                        added[i] = self._held(i, portfolio, added) + lots
+                gross, net = portfolio.exposure(self._pending(portfolio, added))
+                continue
+            else:
+                standing = broker.standing(wish.order)
+                if standing is None:
+                    # The broker says so, in the same words as if it had just been filled.
+                    approved.append(wish)
+                    continue
+                i, order = standing.order.instrument, wish
+                lots = -standing.remaining if isinstance(wish, Cancel) else wish.lots - standing.filled - standing.remaining
+                if isinstance(wish, Cancel) or lots == 0:
+                    added[i] = self._held(i, portfolio, added) + lots
+                    gross, net = portfolio.exposure(self._pending(portfolio, added))
+                    approved.append(wish)
+                    continue
+            held = self._held(i, portfolio, added)
+            size = float(terms[i, 3])
+            reason, gross, net = permit(
+                lots, held, tape.marked[base + i], size, gross, net, equity, gross_max, net_max, name_max, notional_max, leverage_max, self.halted
+            )
+            if not reason and self.limits.rate_max and not rules.reduces(held, lots) and not self._in_time(portfolio.bars.closed_at):
+                gross, net = portfolio.exposure(self._pending(portfolio, added))
+                reason = rules.RATE
+            if reason:
+                refused.append(Refusal(order, reason))
+            else:
+                approved.append(order)
+                added[i] = held + lots
+        return approved, refused
+
+    def _held(self, i: int, portfolio: Portfolio, added: dict[int, int]) -> int:
+        """Lots of an instrument if all that is on its way trades."""
+        return added[i] if i in added else int(portfolio.lots[i]) + int(self.broker.pending[i])
+
+    def _pending(self, portfolio: Portfolio, added: dict[int, int]) -> np.ndarray:
+        """Lots on their way by instrument, with what this review has let through."""
+        if not added:
+            return self.broker.pending
+        pending = self.broker.pending.copy()
+        for i, lots in added.items():
+            pending[i] = lots - portfolio.lots[i]
+        return pending
+
+    def _in_time(self, now: int) -> bool:
+        """Whether one more order may pass at *now*; if so it counts."""
+        start = now - int(self.limits.rate_seconds * SECOND)
+        while self.sent and self.sent[0] <= start:
+            self.sent.popleft()
+        if len(self.sent) >= self.limits.rate_max:
+            return False
+        self.sent.append(now)
+        return True
+
+    def _review_batch(self, batch: OrderBatch, portfolio: Portfolio, added: dict[int, int]) -> tuple[Sequence[OrderBatch], Sequence[Refusal]]:
+        """A batch in one compiled call."""
+        bars = portfolio.bars
+        reasons = np.empty(len(batch), np.int64)
+        pending = self._pending(portfolio, added)
+        refused = batches.review(
+            batch.instruments,
+            batch.lots,
+            batch.clears,
+            portfolio.lots,
+            pending,
+            portfolio.terms,
+            bars.tape.panel_marks,
+            bars.row,
+            portfolio.equity,
+            self.maxima,
+            self.halted,
+            reasons,
+        )
+        if self.limits.rate_max:
+            refused += self._hold_back(batch, portfolio, pending, reasons)
+        if not refused:
+            return (batch,), ()
+        wishes = [
+            Refusal(Order(id, i, lots, kind, limit, stop, tif), reason)
+            for id, i, lots, kind, limit, stop, tif, reason in zip(
+                *(x.tolist() for x in (batch.ids, batch.instruments, batch.lots, batch.kinds, batch.limits, batch.stops, batch.tifs, reasons)), strict=True
+            )
+            if reason
+        ]
+        kept = batch.chosen(reasons == 0)
+        return ((kept,) if kept else ()), wishes
+
+    def _hold_back(self, batch: OrderBatch, portfolio: Portfolio, pending: np.ndarray, reasons: np.ndarray) -> int:
+        """Refuse the orders of a batch that come too fast: how many."""
+        held = portfolio.lots + pending
+        held[batch.clears] = portfolio.lots[batch.clears]
+        late = 0
+        for k in np.flatnonzero(reasons == 0).tolist():
+            i, lots = int(batch.instruments[k]), int(batch.lots[k])
+            if not rules.reduces(int(held[i]), lots) and not self._in_time(portfolio.bars.closed_at):
+                reasons[k] = rules.RATE
+                late += 1
+            else:
+                held[i] += lots
+        return late
+
+
+NO_WISHES: Final[tuple[tuple[Order, ...], tuple[Refusal, ...]]] = ((), ())

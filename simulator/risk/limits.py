@@ -1,0 +1,67 @@
+"""What a session may not exceed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import inf
+from typing import Literal
+
+from simulator.errors import ScenarioError
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """The risk engine's limits; infinity is off.
+
+    gross_max, net_max and name_max are multiples of equity (1.0 is fully invested), for all positions, their sum and the largest one; they are
+    checked at close marks as if every open order had traded. notional_max is money per order. At most rate_max orders (0: any number) pass in
+    rate_seconds. drawdown_max is a share of the highest equity so far, daily_loss_max of the equity at the end of the last session: beyond either,
+    trading halts. on_halt says what then happens to what is open: `freeze` leaves orders and positions, `cancel` cancels the orders, `flatten`
+    also closes the positions. In all three new orders are refused unless they are exits. A halt is final, unless resume_after sessions end it.
+    """
+
+    gross_max: float = inf
+    net_max: float = inf
+    name_max: float = inf
+    notional_max: float = inf
+    rate_max: int = 0
+    rate_seconds: float = 60.0
+    drawdown_max: float = inf
+    daily_loss_max: float = inf
+    on_halt: Literal["freeze", "cancel", "flatten"] = "cancel"
+    resume_after: int | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("gross_max", "net_max", "name_max", "notional_max", "rate_seconds"):
+            if not getattr(self, name) > 0.0:
+                raise ScenarioError(f"risk.{name} must be above 0 (inf is off), was {getattr(self, name)!r}")
+        for name in ("drawdown_max", "daily_loss_max"):
+            if not (0.0 < getattr(self, name) <= 1.0 or getattr(self, name) == inf):
+                raise ScenarioError(f"risk.{name} must be in (0, 1] (inf is off), was {getattr(self, name)!r}")
+        if self.rate_max < 0:
+            raise ScenarioError(f"risk.rate_max must be 0 (off) or more orders, was {self.rate_max!r}")
+        if self.resume_after is not None and self.resume_after < 1:
+            raise ScenarioError(f"risk.resume_after must be at least 1 session, was {self.resume_after!r}")
+        if self.on_halt not in ("freeze", "cancel", "flatten"):
+            raise ScenarioError(f"risk.on_halt must be 'freeze', 'cancel' or 'flatten', was {self.on_halt!r}")
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """Starting *cash*, and what the account allows.
+
+    A `cash` account holds no shorts and owes nothing. A `margin` account keeps gross exposure within leverage_max times equity, checked when an
+    order is accepted and again when it would fill; 2 is what Regulation T's initial margin of 50 % allows.
+    """
+
+    cash: float = 1_000_000.0
+    kind: Literal["cash", "margin"] = "margin"
+    leverage_max: float = 2.0
+
+    def __post_init__(self) -> None:
+        if not 0.0 < self.cash < inf:
+            raise ScenarioError(f"account.cash must be above 0, was {self.cash!r}")
+        if not self.leverage_max > 0.0:
+            raise ScenarioError(f"account.leverage_max must be above 0 (inf is off), was {self.leverage_max!r}")
+        if self.kind not in ("cash", "margin"):
+            raise ScenarioError(f"account.kind must be 'cash' or 'margin', was {self.kind!r}")

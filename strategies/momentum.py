@@ -1,0 +1,43 @@
+"""Cross-sectional momentum: what rose most goes on rising, for a while (Jegadeesh and Titman, 1993)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from simulator import Indicator, Proposal, View, returns
+
+
+@dataclass(frozen=True)
+class Momentum:
+    """Every *every* bars, hold the *top* instruments by their return over *lookback* bars: equal shares of *invest* of equity."""
+
+    lookback: int = 126
+    top: int = 5
+    every: int = 21
+    invest: float = 0.95
+
+    def __post_init__(self) -> None:
+        for name in ("lookback", "top", "every"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, was {getattr(self, name)!r}")
+        if not 0.0 < self.invest < float("inf"):
+            raise ValueError(f"invest must be above 0, was {self.invest!r}")
+
+    def indicators(self) -> dict[str, Indicator]:
+        return {"momentum": returns(self.lookback)}
+
+    def on_bars(self, view: View) -> Proposal:
+        if (view.row - self.lookback) % self.every:
+            return ()
+        momentum = view["momentum"]
+        # What has no history yet, or no bar now, cannot be ranked; argpartition puts NaN last.
+        known = np.where(view.ages == 0, momentum, np.nan)
+        count = int(np.count_nonzero(known == known))
+        weights = np.zeros(len(known))
+        if count <= self.top:
+            weights[known == known] = self.invest / self.top
+        else:
+            weights[np.argpartition(-known, self.top)[: self.top]] = self.invest / self.top
+        return view.rebalance(weights)

@@ -1,0 +1,153 @@
+"""The engine against the plain market, on random bars and random orders."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Callable
+from datetime import date, timedelta
+from typing import Any
+
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+import simulator
+
+DATES = [str(date(2024, 1, 1) + timedelta(days=n)) for n in range(40)]
+SYMBOLS = ("A", "B", "C")
+
+# Prices are steps around a middle, so that ties of limits, stops and bars are common.
+steps = st.sampled_from([0, 1, -1, 2, -2, 3, -3, 4, -4])
+volumes = st.sampled_from([1000.0, 300.0, 100.0, 37.0, 9.0, 0.0, 0.0, 100_000.0])
+
+
+@st.composite
+def markets(draw: st.DrawFn) -> tuple[dict[str, dict[str, list[Any]]], float, float]:
+    """Valid bars of one to three symbols with gaps, ties, zero volume and missing bars; with their middle price and its step."""
+    count = draw(st.one_of(st.integers(4, 12), st.integers(1, 40)))
+    middle, step = draw(st.sampled_from([(10.0, 0.25), (20.0, 0.01), (5.0, 0.1), (10.0, 1.0), (30.0, 0.0137)]))
+    counted = draw(st.integers(0, 9)) > 0
+    made = {}
+    # Most bars are there; the first symbol has them all, so that the bars of an instant can be counted.
+    for symbol in SYMBOLS[: draw(st.integers(1, 3))]:
+        table: dict[str, list[Any]] = {name: [] for name in ("date", "open", "high", "low", "close", "volume")}
+        rows = draw(st.lists(st.tuples(st.integers(0, 4), steps, steps, steps, steps, volumes), min_size=count, max_size=count))
+        for day, (there, *path, volume) in zip(DATES, rows, strict=False):
+            if there == 0 and (symbol != SYMBOLS[0] or len(table["date"]) % 2):
+                continue
+            first, second, third, last = (round(middle + step * x, 6) for x in path)
+            for name, value in zip(table, (day, first, max(first, second, third, last), min(first, second, third, last), last, volume), strict=True):
+                table[name].append(value)
+        if not counted:
+            del table["volume"]
+        if table["date"]:
+            made[symbol] = table
+    assume(made)
+    return made, middle, step
+
+
+@st.composite
+def situations(draw: st.DrawFn) -> tuple[dict[str, dict[str, list[Any]]], list[dict[str, Any]], dict[str, Any]]:
+    """Bars, orders and terms of trade."""
+    bars, middle, step = draw(markets())
+    instants = len({day for table in bars.values() for day in table["date"]})
+    prices = st.tuples(st.integers(-5, 5), st.sampled_from([0.0, 0.0, 0.0, 0.003])).map(lambda x: round(middle + step * x[0] + x[1], 6))
+    order = st.fixed_dictionaries(
+        {
+            "symbol": st.sampled_from(sorted(bars)),
+            "quantity": st.one_of(st.integers(-120, 120), st.sampled_from([-1.0, 1.0, 10.7, -33.3, 0.4, 1000, -1000])),
+            "kind": st.sampled_from(["market", "limit", "stop", "stop_limit"]),
+            "limit": prices,
+            "stop": prices,
+            "tif": st.sampled_from(["GTC", "GTC", "DAY", "IOC", "FOK"]),
+            "bar": st.one_of(st.integers(0, max(instants - 2, 0)), st.integers(0, min(2, instants - 1)), st.integers(0, instants - 1)),
+        }
+    )
+    orders: list[dict[str, Any]] = []
+    for n, wish in enumerate(draw(st.lists(order, min_size=draw(st.integers(0, 12)), max_size=25))):
+        if wish["kind"] not in ("limit", "stop_limit"):
+            del wish["limit"]
+        if wish["kind"] not in ("stop", "stop_limit"):
+            del wish["stop"]
+        orders.append({"client_id": f"order {n}", **wish})
+    # Some are sent again, a few of these with other content.
+    for n, more in draw(st.lists(st.tuples(st.integers(0, 24), st.sampled_from([0, 0, 1])), max_size=3)):
+        if n < len(orders):
+            orders.append({**orders[n], "quantity": orders[n]["quantity"] + more})
+    terms = draw(
+        st.fixed_dictionaries(
+            {
+                "cash": st.sampled_from([100_000.0, 10_000.0, 3_000.0, 1234.56]),
+                "account": st.sampled_from(["margin", "cash"]),
+                "commission": st.sampled_from(
+                    [
+                        None,
+                        {"per_share": 0.01},
+                        {"per_order": 1.0, "bps": 5.0},
+                        {"per_share": 0.02, "minimum": 1.0, "maximum": 1.75},
+                        {"bps": 20.0, "minimum": 0.5},
+                        {"per_order": 2.0, "per_share": 0.005, "maximum": 2.25},
+                    ]
+                ),
+                "participation": st.sampled_from([None, 0.1, 0.29, 1.0, 0.025]),
+                "timing": st.sampled_from(["next_open", "next_close", "same_close"]),
+                "slippage": st.sampled_from(
+                    [
+                        None,
+                        {"model": "none"},
+                        {"model": "bps", "bps": 25.0},
+                        {"model": "half_spread", "spread": 0.06},
+                        {"model": "volume_share", "k": 0.1},
+                    ]
+                ),
+                "tick": st.sampled_from(["0", "0.01", "0.05", "0.25"]),
+                "lot": st.sampled_from(["1", "1", "10", "0.1", "0.00000001"]),
+                "through_ticks": st.integers(0, 2),
+                "leverage_max": st.sampled_from([None, 1.0, 2.0]),
+            }
+        )
+    )
+    if terms["account"] == "cash":
+        terms["leverage_max"] = None
+    return bars, orders, terms
+
+
+def engine(bars: dict[str, dict[str, list[Any]]], orders: list[dict[str, Any]], terms: dict[str, Any]) -> Any:
+    """The public function, with its one warning (same_close) let through."""
+    named = {("limit_through_ticks" if name == "through_ticks" else name): value for name, value in terms.items()}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore" if terms["timing"] == "same_close" else "error")
+        return simulator.run_orders(bars, orders, **named)
+
+
+# How many examples is the loaded profile's to say.
+@given(situation=situations())
+def test_the_engine_trades_as_the_plain_market_does(
+    plain_simulate: Callable[..., dict[str, Any]], situation: tuple[dict[str, dict[str, list[Any]]], list[dict[str, Any]], dict[str, Any]]
+) -> None:
+    """Same fills, states, cash and equity, wherever the last bit of a float does not decide."""
+    bars, orders, terms = situation
+    expected = plain_simulate(bars, orders, **terms)
+    assume(not expected["knife_edge"])
+    result = engine(bars, orders, terms)
+
+    mine = sorted((fill["bar"], fill["client_id"], fill["quantity"]) for fill in expected["fills"])
+    theirs = sorted((fill.bar, fill.client_id, fill.quantity) for fill in result.fills)
+    assert theirs == mine
+    money = {(fill["bar"], fill["client_id"]): (fill["price"], fill["commission"], fill["slippage"]) for fill in expected["fills"]}
+    for fill in result.fills:
+        price, commission, slippage = money[fill.bar, fill.client_id]
+        assert fill.price == pytest.approx(price, rel=1e-9)
+        assert fill.commission == pytest.approx(commission, rel=1e-9, abs=1e-9)
+        assert fill.slippage == pytest.approx(slippage, rel=1e-9, abs=1e-9 * max(1.0, abs(fill.quantity * price)))
+
+    # The first answer to a client_id is the one that counts.
+    answers: dict[str, str] = {}
+    for order in result.orders:
+        answers.setdefault(order.client_id, str(order.state))
+    assert answers == expected["states"]
+
+    turnover = math.fsum(abs(fill["quantity"]) * fill["price"] for fill in expected["fills"]) + terms["cash"]
+    assert result.cash == pytest.approx(expected["cash"], rel=1e-9, abs=1e-12 * turnover)
+    assert list(result.equity) == pytest.approx(expected["equity"], rel=1e-9, abs=1e-12 * turnover)
