@@ -104,14 +104,16 @@ class Book:
 class Table:
     """Open orders as columns, for compiled code: see simulator.kernels.batches for the rows. Always in order of acceptance."""
 
-    __slots__ = ("floats", "ints")
+    __slots__ = ("count", "floats", "ints")
 
     def __init__(self, ints: IntArray | None = None, floats: FloatArray | None = None) -> None:
-        self.ints = np.empty((batches.INTS, 0), np.int64) if ints is None else ints
-        self.floats = np.empty((batches.FLOATS, 0)) if floats is None else floats
+        self.count, self.ints, self.floats = 0, np.empty((batches.INTS, 0), np.int64), np.empty((batches.FLOATS, 0))
+        if ints is not None and floats is not None:
+            self.hold(ints, floats)
 
-    def __len__(self) -> int:
-        return int(self.ints.shape[1])
+    def hold(self, ints: IntArray, floats: FloatArray) -> None:
+        """From here on these are the orders."""
+        self.count, self.ints, self.floats = ints.shape[1], np.ascontiguousarray(ints), np.ascontiguousarray(floats)
 
     @property
     def ids(self) -> IntArray:
@@ -121,17 +123,17 @@ class Table:
 
     def join(self, other: Table) -> None:
         """Take more orders in, in their place by sequence."""
-        if not len(self):
-            self.ints, self.floats = other.ints, other.floats
+        if not self.count:
+            self.hold(other.ints, other.floats)
             return
         ints, floats = np.concatenate((self.ints, other.ints), axis=1), np.concatenate((self.floats, other.floats), axis=1)
         by_sequence = np.argsort(ints[batches.SEQUENCE], kind="stable")
-        self.ints, self.floats = np.ascontiguousarray(ints[:, by_sequence]), np.ascontiguousarray(floats[:, by_sequence])
+        self.hold(ints[:, by_sequence], floats[:, by_sequence])
 
     def split(self, rows: np.ndarray) -> Table:
         """Take these orders out (a mask), as a table of their own."""
-        out = Table(np.ascontiguousarray(self.ints[:, rows]), np.ascontiguousarray(self.floats[:, rows]))
-        self.ints, self.floats = np.ascontiguousarray(self.ints[:, ~rows]), np.ascontiguousarray(self.floats[:, ~rows])
+        out = Table(self.ints[:, rows], self.floats[:, rows])
+        self.hold(self.ints[:, ~rows], self.floats[:, ~rows])
         return out
 
     @classmethod
@@ -159,6 +161,7 @@ class Market:
         "fee",
         "gross",
         "held",
+        "keeps_row",
         "leverage_max",
         "open_orders",
         "pending",
@@ -171,18 +174,19 @@ class Market:
         "terms",
         "through_ticks",
         "volume_window",
-        "_budgets",
-        "_held",
+        "_lots",
         "_pending",
-        "_taken",
     )
 
     def __init__(self, settings: Simulated, tape: Tape, portfolio: Portfolio, account: Account) -> None:
         n = tape.width
         self.tape, self.portfolio, self.terms = tape, portfolio, [tuple(row) for row in tape.terms.tolist()]
         self.pending, self.open_orders = np.zeros(n, np.int64), np.zeros(n, np.int64)
-        self.budgets, self.taken, self.held = np.full(n, -1, np.int64), np.zeros(n, np.int64), np.zeros(n, np.int64)
-        self._pending, self._budgets, self._taken, self._held = (memoryview(x) for x in (self.pending, self.budgets, self.taken, self.held))
+        self._pending, self._lots = memoryview(self.pending), memoryview(portfolio.lots)
+        # By instrument, for the row that is worked: lots that its volume still has for us, lots we took, lots held by now.
+        self.budgets: dict[int, int] = {}
+        self.taken: dict[int, int] = {}
+        self.held: dict[int, int] = {}
         self.cash_account, self.leverage_max = account.kind == "cash", account.leverage_max
         tariff, slippage = settings.commission, settings.slippage
         self.fee = (tariff.per_share, tariff.per_order, tariff.bps / 10_000.0, tariff.minimum, tariff.maximum, tariff.round_to_cents)
@@ -194,6 +198,8 @@ class Market:
         numbers = (*self.fee, *self.slippage, self.cap, self.volume_window, self.through_ticks, self.cash_account, self.leverage_max, self.daily)
         self.settings = np.array(numbers, np.float64)
         assert len(numbers) == batches.SETTINGS
+        # Only `same_close` comes back to a row that was worked already.
+        self.keeps_row = settings.timing == "same_close"
         self.row = -1
         self.cash = self.equity = self.gross = 0.0
 
@@ -202,11 +208,11 @@ class Market:
         portfolio = self.portfolio
         if row != self.row:
             self.row = row
-            self.budgets.fill(-1)
-            self.taken.fill(0)
-        np.copyto(self.held, portfolio.lots)
-        self.cash, self.equity = portfolio.cash, portfolio.equity
-        self.gross = portfolio.gross
+            self.budgets.clear()
+            self.taken.clear()
+        self.held.clear()
+        self.cash = portfolio.cash
+        self.equity, self.gross = portfolio.worth()
 
     def meet(self, orders: Sequence[Working], market_at: int, opened_at: int, events: list[Event]) -> None:
         """These orders, oldest first, meet the row: fills by their moment in the bar, then what became of each. Done ones have none remaining."""
@@ -265,10 +271,10 @@ class Market:
         i, lots, row = working.instrument, working.remaining, self.row
         up, down, multiplier, _, _, _ = self.terms[i]
         volume = self.tape.volumes[row * self.tape.width + i]
-        budget = self._budgets[i]
-        if budget < 0:
+        budget = self.budgets.get(i)
+        if budget is None:
             basis = tapes.trailing_volume(self.tape.panel[4], i, row, self.volume_window) if self.volume_window else volume
-            budget = self._budgets[i] = rules.budget(basis, self.cap, up, down)
+            budget = rules.budget(basis, self.cap, up, down)
         wanted = lots if lots > 0 else -lots
         take = wanted
         if budget < wanted:
@@ -280,7 +286,7 @@ class Market:
         got = price
         model, amount, window = self.slippage
         if taker and model:
-            share = (self._taken[i] + take) * up / down / volume
+            share = (self.taken.get(i, 0) + take) * up / down / volume
             sigma, days = nan, nan
             if model == rules.SQUARE_ROOT:
                 sigma, days = tapes.impact_of(self.tape.panel_days, self.tape.panel, i, row, window, take * up / down)
@@ -291,7 +297,7 @@ class Market:
         per_share, per_order, rate, least, most, cents = self.fee
         due = rules.fee(shares, notional, working.paid, per_share, per_order, rate, least, most, cents)
         value = traded * up / down * multiplier
-        held = self._held[i]
+        held = self.held[i] if i in self.held else self._lots[i]
         then = held + traded
         mark_row = self.portfolio.row
         mark = self.tape.marked[mark_row * self.tape.width + i] if mark_row >= 0 else nan
@@ -302,9 +308,9 @@ class Market:
         if reason:
             working.now, working.refused = reason, True
             return
-        self._budgets[i] = budget - take
-        self._taken[i] += take
-        self._held[i] = then
+        self.budgets[i] = budget - take
+        self.taken[i] = self.taken.get(i, 0) + take
+        self.held[i] = then
         self._pending[i] -= traded
         self.cash = self.cash - value * got - due
         working.shares, working.notional, working.paid = shares, notional, working.paid + due
@@ -366,7 +372,10 @@ class Market:
 
     def meet_table(self, table: Table, market_at: int, opened_at: int, events: list[Event]) -> None:
         """The orders of a table meet the row in one compiled call; what is done leaves it."""
-        tape, m = self.tape, len(table)
+        tape, m = self.tape, table.count
+        held, budgets, taken = self.portfolio.lots.copy(), np.full(tape.width, -1, np.int64), np.zeros(tape.width, np.int64)
+        for i, left_over in self.budgets.items():
+            budgets[i], taken[i] = left_over, self.taken[i]
         fill_ints, fill_floats, notes = np.empty((4, m), np.int64), np.empty((3, m)), np.empty((6, 3 * m), np.int64)
         fills, noted, left = batches.work(
             self.row,
@@ -379,11 +388,11 @@ class Market:
             self.settings,
             table.ints,
             table.floats,
-            self.held,
+            held,
             self.pending,
             self.open_orders,
-            self.budgets,
-            self.taken,
+            budgets,
+            taken,
             self.cash,
             self.equity,
             self.gross,
@@ -394,8 +403,12 @@ class Market:
         if fills:
             ids, instruments, lots, takers = (fill_ints[row, :fills] for row in range(4))
             prices, slippages, commissions = (fill_floats[row, :fills] for row in range(3))
+            if self.keeps_row:
+                used = np.flatnonzero(taken)
+                self.budgets.update(zip(used.tolist(), budgets[used].tolist(), strict=True))
+                self.taken.update(zip(used.tolist(), taken[used].tolist(), strict=True))
             events.append(FillBatch(ids, instruments, lots, prices, slippages, commissions, takers))
         ats = tape.ats
         for what, id, i, reason, first, last in notes[:, :noted].T.tolist():
             events.append(Waited(id, i, reason, ats[first], ats[last]) if what == batches.WAITED else Ended(id, i, first, what, reason))
-        table.ints, table.floats = np.ascontiguousarray(table.ints[:, :left]), np.ascontiguousarray(table.floats[:, :left])
+        table.hold(table.ints[:, :left], table.floats[:, :left])

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from copy import copy
 from dataclasses import dataclass, field
 from functools import partial
 from math import inf
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import simpy
@@ -131,6 +131,7 @@ class SimulatedBroker:
         self._table = Table()
         self._sent_as: dict[str, Order] = {}
         # What takes time: orders on their way, parents and whose child is which; their processes put events here.
+        self._timed = False
         self._env = simpy.Environment(initial_time=int(tape.starts[0]) if len(tape) else 0)
         self._flying: dict[int, Order] = {}
         self._parents: dict[int, Parent] = {}
@@ -162,7 +163,7 @@ class SimulatedBroker:
             elif isinstance(wish, OrderBatch):
                 self._take_batch(wish, now, row, answers)
             elif self._latency:
-                self._env.process(arrive(self._env, now + self._latency, partial(self._change, wish, self._arrivals)))
+                self._later(arrive(self._env, now + self._latency, partial(self._change_late, wish)))
             else:
                 self._change(wish, answers)
         if self._same_close and self._sequence > first:
@@ -180,19 +181,21 @@ class SimulatedBroker:
 
     def _take(self, order: Order, at: int, row: int, answers: list[Event]) -> None:
         """Accept one order that is at the market by *at*, or reject it for its prices."""
-        _, i, lots, kind, limit, stop, _, _, schedule = order
-        _, _, _, _, tick_up, tick_down = self.market.terms[i]
-        limit, stop, reason = rules.place(lots, kind, limit, stop, tick_up, tick_down)
-        if reason:
-            self._close(order.id, i, lots, rules.REJECTED, reason, answers)
-            return
-        if schedule is None and kind == rules.MARKET and order.id not in self._parent_of:
-            schedule = self._slicing
+        id, i, lots, kind, limit, stop, _, _, schedule = order
+        if kind == rules.MARKET:
+            if schedule is None and self._slicing and id not in self._parent_of:
+                schedule = self._slicing
+        else:
+            _, _, _, _, tick_up, tick_down = self.market.terms[i]
+            limit, stop, reason = rules.place(lots, kind, limit, stop, tick_up, tick_down)
+            if reason:
+                self._close(id, i, lots, rules.REJECTED, reason, answers)
+                return
         if schedule:
             self._slice(order, schedule, at)
             return
         self._sequence += 1
-        working = self._singles[order.id] = Working(order, limit, stop, at, self._sequence, row)
+        working = self._singles[id] = Working(order, limit, stop, at, self._sequence, row)
         book = self._books.get(i)
         if book is None:
             book = self._books[i] = self._idle.pop(i, None) or Book(i)
@@ -254,7 +257,14 @@ class SimulatedBroker:
             if self._flying.pop(order.id, None):
                 self._take(order, int(self._env.now), self.portfolio.row, self._arrivals)
 
-        self._env.process(arrive(self._env, now + self._latency, land))
+        self._later(arrive(self._env, now + self._latency, land))
+
+    def _later(self, process: Generator[Any, None, None]) -> simpy.Process:
+        self._timed = True
+        return self._env.process(process)
+
+    def _change_late(self, wish: Cancel | Replace) -> None:
+        self._change(wish, self._arrivals)
 
     def _slice(self, order: Order, schedule: Twap, at: int) -> None:
         """Start the process that cuts an order in time."""
@@ -268,12 +278,13 @@ class SimulatedBroker:
             self._arrivals.append(Sliced(child, order.id))
             self._take(child, int(self._env.now), self.portfolio.row, self._arrivals)
 
-        parent.process = self._env.process(twap(self._env, at, order.lots, schedule, send))
+        parent.process = self._later(twap(self._env, at, order.lots, schedule, send))
 
     def _run_to(self, at: int) -> list[Event]:
         """Let processes run up to *at*. What reaches the market inside a bar meets the next one: no path through the bar is named."""
         while self._env.peek() <= at:
             self._env.step()
+        self._timed = self._env.peek() < inf
         events, self._arrivals = self._arrivals, []
         return events
 
@@ -423,27 +434,31 @@ class SimulatedBroker:
         """What happened to open orders in these bars."""
         if not self._busy:
             return NOTHING
-        events: list[Event] = []
-        if self._env.peek() <= bars.closed_at:
-            events = self._run_to(bars.closed_at)
-        tape = bars.tape
-        base, lows, highs = bars.row * tape.width, tape.lows, tape.highs
-        # A missing bar is NaN and compares false, so that its orders are looked at too.
-        touched = [book for i, book in self._books.items() if not (lows[base + i] > book.below and highs[base + i] < book.above)]
-        if len(self._table):
+        events = self._run_to(bars.closed_at) if self._timed else []
+        tape, row = bars.tape, bars.row
+        base, lows, highs = row * tape.width, tape.lows, tape.highs
+        touched = []
+        for i, book in self._books.items():
+            # A missing bar is NaN and compares false, so that its orders are looked at too.
+            if not (lows[base + i] > book.below and highs[base + i] < book.above):
+                touched.append(book)  # noqa: PERF401  # most bars touch none, and a comprehension costs a call
+        table = self._table
+        if table.count:
             for book in touched:
-                self._into_table(book, bars.row, events)
-            self.market.begin(bars.row)
-            self.market.meet_table(self._table, self._market_at, bars.opened_at, events)
+                self._into_table(book, row, events)
+            self.market.begin(row)
+            self.market.meet_table(table, self._market_at, tape.starts[row], events)
         elif touched:
             orders = touched[0].orders if len(touched) == 1 else sorted((x for book in touched for x in book.orders), key=_by_sequence)
-            self.market.begin(bars.row)
-            self.market.meet(orders, self._market_at, bars.opened_at, events)
+            self.market.begin(row)
+            self.market.meet(orders, self._market_at, tape.starts[row], events)
             self._put_away(orders)
             self._sweep(touched)
+        elif not events:
+            return NOTHING
         if self._parent_of:
             self._settle_parents(events)
-        self._busy = bool(self._books or len(self._table) or self._flying or self._env.peek() < inf)
+        self._busy = bool(self._books or table.count or self._timed)
         return events
 
     def _into_table(self, book: Book, row: int, events: list[Event]) -> None:
@@ -462,7 +477,8 @@ class SimulatedBroker:
             if not working.remaining:
                 del self._singles[working.id]
                 self._open[working.instrument] -= 1
-            if not working.remaining or working.triggered:
+                self._books[working.instrument].changed = True
+            elif working.triggered:
                 self._books[working.instrument].changed = True
 
     def _sweep(self, books: Iterable[Book]) -> None:

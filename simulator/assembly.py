@@ -93,7 +93,7 @@ def assemble(
     readings = Readings(tape, strategy.indicators() if hasattr(strategy, "indicators") else {})
     readings.catch_up()
     view = View(feed.bars, portfolio, market, readings, ids)
-    risk = RiskEngine(limits or Limits(), account, market, ids)
+    risk = RiskEngine(limits or Limits(), account, market, portfolio, ids)
     session = Session(ReplayClock(), market, portfolio, view, strategy, risk, MemoryJournal(header))
     session.strategy = Following(strategy, readings) if growing else WarmingUp(session, strategy, readings.first_warm())
     return session, feed

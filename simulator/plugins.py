@@ -51,7 +51,7 @@ def names(group: str) -> list[str]:
 def build(kind: type, parameters: Mapping[str, object], where: str) -> object:
     """One *kind* with these *parameters*, each of exactly the type that its dataclass field declares.
 
-    A field that is itself a dataclass takes a table. Raises ScenarioError naming `where.key`, the value and the way out, PluginError where the
+    A field that is itself a dataclass takes a table. *where* is the table's name, empty for the top of a scenario. Raises ScenarioError naming `where.key`, the value and the way out, PluginError where the
     class itself is at fault.
     """
     if not is_dataclass(kind):
@@ -64,9 +64,15 @@ def build(kind: type, parameters: Mapping[str, object], where: str) -> object:
             raise ScenarioError(f"{where}: no such key '{key}'{nearest(key, known)}")
     for key, field in known.items():
         if key not in parameters and field.default is MISSING and field.default_factory is MISSING:
-            raise ScenarioError(f"{where}.{key} is missing: {kind.__name__} has no default for it")
-    values = {key: _value(kind, known[key], value, f"{where}.{key}") for key, value in parameters.items()}
+            raise ScenarioError(f"{_at(where, key)} is missing: {kind.__name__} has no default for it")
+    values = {key: _value(kind, known[key], value, _at(where, key)) for key, value in parameters.items()}
     return _made(kind, values, where)
+
+
+def source_digest(name: str, folder: Path) -> str | None:
+    """SHA-256 of the file of a plug-in that is given as `path/to/file.py:Name`; None for one that is installed."""
+    path = name.rpartition(":")[0]
+    return hashlib.sha256((folder / path).read_bytes()).hexdigest() if path.endswith(".py") else None
 
 
 def _entries(group: str) -> dict[str, EntryPoint]:
@@ -164,13 +170,17 @@ def _placed(message: str, kind: type, where: str) -> str:
     """*message* with its key in front: `fast must be ...` becomes `strategy.fast must be ...`."""
     parent, _, own = where.rpartition(".")
     first = message.replace(":", " ").split(" ")[0].partition(".")[0]
-    if message.startswith(f"{where}.") or message.startswith(f"{where}:"):
+    if not where or message.startswith((f"{where}.", f"{where}:")):
         return message
     if parent and first == own:
         return f"{parent}.{message}"
     if is_dataclass(kind) and first in {field.name for field in fields(kind)}:
         return f"{where}.{message}"
     return f"{where}: {message}"
+
+
+def _at(where: str, key: str) -> str:
+    return f"{where}.{key}" if where else key
 
 
 def _value(kind: type, field: Field[Any], value: object, where: str) -> object:

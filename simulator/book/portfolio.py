@@ -67,22 +67,24 @@ class Portfolio:
         return tapes.equity_at(self.cash, self.sizes, self.bars.tape.panel_marks, self.row)
 
     def exposure(self, pending: IntArray) -> tuple[float, float]:
-        """Gross and net exposure of what is held and *pending* (lots by instrument), at the last marks."""
+        """Gross and net exposure of what is held and *pending* (lots by instrument), at the last marks. What has no price yet counts nothing."""
         if self.width == 1:
             total = self._lots[0] + int(pending[0])
-            value = total * self._terms[0][3] * self.bars.tape.marked[self.row] if total else 0.0
-            if value != value:
+            if not total:
                 return 0.0, 0.0
-            return (value if value >= 0.0 else -value), value
+            value = total * self._terms[0][3] * self.bars.tape.marked[self.row]
+            return (abs(value), value) if value == value else (0.0, 0.0)
         return tapes.exposure(self.lots, pending, self.terms, self.bars.tape.panel_marks, self.row)
 
-    @property
-    def gross(self) -> float:
-        """Gross exposure of what is held, at the last marks."""
+    def worth(self) -> tuple[float, float]:
+        """Equity and gross exposure of what is held, at the last marks."""
         if self.width == 1:
             size = self._sizes[0]
-            return abs(size * self.bars.tape.marked[self.row]) if size else 0.0
-        return tapes.gross_at(self.sizes, self.bars.tape.panel_marks, self.row)
+            if not size:
+                return self.cash, 0.0
+            value = size * self.bars.tape.marked[self.row]
+            return self.cash + value, abs(value)
+        return tapes.worth(self.cash, self.sizes, self.bars.tape.panel_marks, self.row)
 
     def position(self, instrument: int) -> Position:
         """One position, valued at the last mark."""

@@ -146,7 +146,7 @@ def ema(state: State, a: float, b: float, c: float, d: float) -> float:
 
 def std(state: State, a: float, b: float, c: float, d: float) -> float:
     """The standard deviation of the window, with ddof 1."""
-    distance, squares = deviation(state, a)
+    _, squares = deviation(state, a)
     return sqrt(squares / (state[WINDOW] - 1.0)) if squares >= 0.0 else nan
 
 
@@ -239,7 +239,7 @@ def correlation(state: State, a: float, b: float, c: float, d: float) -> float:
 
 def beta(state: State, a: float, b: float, c: float, d: float) -> float:
     """The slope of our returns on the other's, over the window; NaN where the other does not vary."""
-    products, mine, others = relation(state, a, b)
+    products, _, others = relation(state, a, b)
     return products / others if others > 0.0 else nan
 
 
@@ -328,7 +328,8 @@ def mean_of(state: State, ring: int, base: float) -> float:
 
 def smooth(state: State, mean_at: int, x: float) -> float:
     """Wilder's mean with *x* in it: the plain mean of the first *window* values, then each new one has the weight 1 / window."""
-    window, seen, mean = state[WINDOW], state[SEEN], state[mean_at]
+    window, seen = state[WINDOW], state[SEEN]
+    mean: float = state[mean_at]
     if seen > window:
         mean = (mean * (window - 1.0) + x) / window
     else:

@@ -44,13 +44,16 @@ def equity_at(cash: float, sizes: Array, marks: Array, row: int) -> float:
 
 
 @compiled
-def gross_at(sizes: Array, marks: Array, row: int) -> float:
-    """The absolute value of all positions, summed in instrument order."""
-    total = 0.0
+def worth(cash: float, sizes: Array, marks: Array, row: int) -> tuple[float, float]:
+    """Equity and gross exposure of what is held, summed in instrument order."""
+    total = cash
+    gross = 0.0
     for i in range(sizes.shape[0]):
         if sizes[i] != 0.0:
-            total += abs(sizes[i] * marks[row, i])
-    return total
+            value = sizes[i] * marks[row, i]
+            total += value
+            gross += abs(value)
+    return total, gross
 
 
 @compiled

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -73,10 +74,11 @@ def parse_zone(text: str, name: str = "timezone") -> ZoneInfo:
         raise DataError(f"{name}: there is no time zone {text!r}; write one such as 'UTC' or 'America/New_York'") from None
 
 
-def utc_of(local: IntArray, zone: ZoneInfo) -> IntArray:
+def utc_of(local: IntArray, zone: ZoneInfo, where: Callable[[int], str] = lambda row: "") -> IntArray:
     """UTC nanoseconds of *local* ones (what the clocks of *zone* show, counted from 1970).
 
-    Raises DataError for a time that these clocks skip in spring or show twice in autumn: nobody can say which instant was meant.
+    Raises DataError for a time that these clocks skip in spring or show twice in autumn: nobody can say which instant was meant. *where* puts the
+    place of that row before the message.
     """
     days, which = np.unique(local // DAY, return_inverse=True)
     around = {day: _offsets(EPOCH + timedelta(days=day), zone) for day in {*days.tolist(), *(days + 1).tolist()}}
@@ -91,7 +93,7 @@ def utc_of(local: IntArray, zone: ZoneInfo) -> IntArray:
         if len(either) > 1:
             skipped = _offset(told, zone) < _offset(told.replace(fold=1), zone)
             why = "does not exist (the clocks skip it)" if skipped else "is ambiguous (the clocks show it twice)"
-            raise DataError(f"{told} {why} in {zone.key}; give stamps in UTC")
+            raise DataError(f"{where(at[-1])}{told} {why} in {zone.key}; give stamps in UTC")
         utc[at] = local[at] - _nanoseconds(min(either))
     return utc
 
@@ -109,12 +111,12 @@ def local_date(utc: IntArray, zone: ZoneInfo) -> IntArray:
 
 def day_text(day: int) -> str:
     """The ISO date of *day*, in days since 1970."""
-    return str(np.datetime64(day, "D"))
+    return str(np.datetime64(int(day), "D"))
 
 
 def instant_text(at: int) -> str:
     """The ISO text of *at* UTC nanoseconds, to the second if it lies on one."""
-    exact = np.datetime64(at, "ns")
+    exact = np.datetime64(int(at), "ns")
     return f"{exact.astype('datetime64[s]') if at % SECOND == 0 else exact}Z"
 
 

@@ -40,7 +40,7 @@ class View:
     `rebalance` only make the wish.
     """
 
-    __slots__ = ("bars", "events", "ids", "lots", "portfolio", "symbols", "_broker", "_clears", "_flat", "_instruments", "_readings", "_wanted", "_whole", "_width")
+    __slots__ = ("bars", "events", "ids", "lots", "portfolio", "symbols", "_broker", "_clears", "_columns", "_flat", "_instruments", "_readings", "_wanted", "_whole", "_width")
 
     def __init__(self, bars: Bars, portfolio: Portfolio, broker: Broker, readings: Readings, ids: OrderIds) -> None:
         self.bars, self.portfolio, self.ids, self._broker, self._readings = bars, portfolio, ids, broker, readings
@@ -54,10 +54,11 @@ class View:
 
     def refresh(self) -> None:
         """Look at the tape's buffers anew; a growing tape replaces them."""
-        tape = self.bars.tape
-        self._flat = {name: self._readings.flat(name) for name in self._readings.names}
-        for name, column in zip(FIELDS, (tape.opens, tape.highs, tape.lows, tape.closes, tape.volumes), strict=True):
-            self._flat.setdefault(name, column)
+        tape, readings = self.bars.tape, self._readings
+        self._columns: dict[str, FloatArray] = dict(zip(FIELDS, (tape.open, tape.high, tape.low, tape.close, tape.volume), strict=True))
+        self._flat = dict(zip(FIELDS, (tape.opens, tape.highs, tape.lows, tape.closes, tape.volumes), strict=True))
+        for name in readings.names:
+            self._columns[name], self._flat[name] = readings.column(name), readings.flat(name)
 
     def remember(self, events: Sequence[Event]) -> None:
         """What happened to our orders last."""
@@ -65,12 +66,10 @@ class View:
 
     def __getitem__(self, name: str) -> FloatArray:
         """An indicator's values now, or a field's: (instruments,), NaN while it is not warm."""
-        if name in self._readings.names:
-            return self._readings.column(name)[self.bars.row]
-        if name in FIELDS:
-            column: FloatArray = getattr(self.bars.tape, name)[self.bars.row]
-            return column
-        raise ViewError(f"the view has no '{name}'{nearest(name, [*self._readings.names, *FIELDS])}")
+        try:
+            return self._columns[name][self.bars.row]
+        except KeyError:
+            raise ViewError(f"the view has no '{name}'{nearest(name, self._columns)}") from None
 
     def value(self, name: str, instrument: int = 0) -> float:
         """One instrument's value of an indicator or field now: the quick way to read a single number."""

@@ -51,13 +51,20 @@ class RiskEngine:
         "peak",
         "sent",
         "watches",
+        "_bounds",
         "_daily",
+        "_lots",
+        "_pending",
+        "_sizes",
     )
 
-    def __init__(self, limits: Limits, account: Account, broker: Broker, ids: OrderIds) -> None:
+    def __init__(self, limits: Limits, account: Account, broker: Broker, portfolio: Portfolio, ids: OrderIds) -> None:
         self.limits, self.broker, self.ids = limits, broker, ids
+        self._lots, self._pending = memoryview(portfolio.lots), memoryview(broker.pending)
+        self._sizes = portfolio.terms[:, 3].tolist()
         leverage = account.leverage_max if account.kind == "margin" else inf
         self.maxima = np.array([limits.gross_max, limits.net_max, limits.name_max, limits.notional_max, leverage])
+        self._bounds = tuple(self.maxima.tolist())
         self._daily = limits.daily_loss_max < inf or limits.resume_after is not None
         self.watches = limits.drawdown_max < inf or limits.daily_loss_max < inf
         self.halted = self.acting = False
@@ -140,59 +147,69 @@ class RiskEngine:
         added: dict[int, int],
     ) -> tuple[Sequence[Wish], Sequence[Refusal]]:
         """Each wish in turn. *added* is what this review has changed: by instrument, the lots held if all that was let through trades."""
-        broker, tape, base = self.broker, portfolio.bars.tape, portfolio.row * portfolio.width
-        equity, terms = portfolio.equity, portfolio.terms
-        gross_max, net_max, name_max, notional_max, leverage_max = self.maxima.tolist()
-        gross, net = portfolio.exposure(self._pending(portfolio, added))
+        bars, portfolio_lots, pending, halted = portfolio.bars, self._lots, self._pending, self.halted
+        tape, base, terms, equity = bars.tape, portfolio.row * portfolio.width, self._sizes, portfolio.equity
+        gross_max, net_max, name_max, notional_max, leverage_max = self._bounds
+        gross, net = portfolio.exposure(self._on_the_way(portfolio, added) if added else self.broker.pending)
         refused: list[Refusal] = []
         for wish in proposed:
             if wish.__class__ is Order:
-                i, lots, order = wish.instrument, wish.lots, wish
+                _, i, lots, _, _, _, _, _, _ = wish
             elif isinstance(wish, OrderBatch):
-                batched, turned_down = self._review_batch(wish, portfolio, added)
-                approved += batched
-                refused += turned_down
-                for passed in batched:
-                    assert isinstance(passed, OrderBatch)
-                    for i in passed.clears.tolist():
-                        added[i] = int(portfolio.lots[i])
-                    for i, lots in zip(passed.instruments.tolist(), passed.lots.tolist(), strict=True):
-                        added[i] = self._held(i, portfolio, added) + lots
-                gross, net = portfolio.exposure(self._pending(portfolio, added))
+                gross, net = self._take_in(wish, portfolio, approved, refused, added)
                 continue
             else:
-                standing = broker.standing(wish.order)
-                if standing is None:
-                    # The broker says so, in the same words as if it had just been filled.
+                change = self._change(wish, portfolio, added)
+                if change is None:
                     approved.append(wish)
+                    gross, net = portfolio.exposure(self._on_the_way(portfolio, added))
                     continue
-                i, order = standing.order.instrument, wish
-                lots = -standing.remaining if isinstance(wish, Cancel) else wish.lots - standing.filled - standing.remaining
-                if isinstance(wish, Cancel) or lots == 0:
-                    added[i] = self._held(i, portfolio, added) + lots
-                    gross, net = portfolio.exposure(self._pending(portfolio, added))
-                    approved.append(wish)
-                    continue
-            held = self._held(i, portfolio, added)
-            size = float(terms[i, 3])
+                i, lots = change
+            held = added[i] if i in added else portfolio_lots[i] + pending[i]
+            size = terms[i]
             reason, gross, net = permit(
-                lots, held, tape.marked[base + i], size, gross, net, equity, gross_max, net_max, name_max, notional_max, leverage_max, self.halted
+                lots, held, tape.marked[base + i], size, gross, net, equity, gross_max, net_max, name_max, notional_max, leverage_max, halted
             )
-            if not reason and self.limits.rate_max and not rules.reduces(held, lots) and not self._in_time(portfolio.bars.closed_at):
-                gross, net = portfolio.exposure(self._pending(portfolio, added))
+            if not reason and self.limits.rate_max and not rules.reduces(held, lots) and not self._in_time(bars.closed_at):
+                gross, net = portfolio.exposure(self._on_the_way(portfolio, added))
                 reason = rules.RATE
             if reason:
-                refused.append(Refusal(order, reason))
+                refused.append(Refusal(wish, reason))
             else:
-                approved.append(order)
+                approved.append(wish)
                 added[i] = held + lots
         return approved, refused
+
+    def _change(self, wish: Cancel | Replace, portfolio: Portfolio, added: dict[int, int]) -> tuple[int, int] | None:
+        """What a replacement adds: (instrument, lots). None where there is nothing to review: a cancel, a new price, or an order that is gone."""
+        standing = self.broker.standing(wish.order)
+        if standing is None:
+            # The broker says so, in the same words as if it had just been filled.
+            return None
+        i = standing.order.instrument
+        lots = -standing.remaining if isinstance(wish, Cancel) else wish.lots - standing.filled - standing.remaining
+        if isinstance(wish, Cancel) or lots == 0:
+            added[i] = self._held(i, portfolio, added) + lots
+            return None
+        return i, lots
+
+    def _take_in(self, batch: OrderBatch, portfolio: Portfolio, approved: list[Wish], refused: list[Refusal], added: dict[int, int]) -> tuple[float, float]:
+        """A batch among other wishes: gross and net exposure after it."""
+        passed, turned_down = self._review_batch(batch, portfolio, added)
+        approved += passed
+        refused += turned_down
+        for kept in passed:
+            for i in kept.clears.tolist():
+                added[i] = int(portfolio.lots[i])
+            for i, lots in zip(kept.instruments.tolist(), kept.lots.tolist(), strict=True):
+                added[i] = self._held(i, portfolio, added) + lots
+        return portfolio.exposure(self._on_the_way(portfolio, added))
 
     def _held(self, i: int, portfolio: Portfolio, added: dict[int, int]) -> int:
         """Lots of an instrument if all that is on its way trades."""
         return added[i] if i in added else int(portfolio.lots[i]) + int(self.broker.pending[i])
 
-    def _pending(self, portfolio: Portfolio, added: dict[int, int]) -> np.ndarray:
+    def _on_the_way(self, portfolio: Portfolio, added: dict[int, int]) -> np.ndarray:
         """Lots on their way by instrument, with what this review has let through."""
         if not added:
             return self.broker.pending
@@ -215,7 +232,7 @@ class RiskEngine:
         """A batch in one compiled call."""
         bars = portfolio.bars
         reasons = np.empty(len(batch), np.int64)
-        pending = self._pending(portfolio, added)
+        pending = self._on_the_way(portfolio, added)
         refused = batches.review(
             batch.instruments,
             batch.lots,

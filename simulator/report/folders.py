@@ -1,0 +1,310 @@
+"""The run folder: everything that a run leaves behind, whole or not there at all.
+
+| file | what |
+| --- | --- |
+| scenario.toml | the scenario as it was run, overrides included (absent where there was none) |
+| equity.parquet | equity at the close of each bar |
+| fills.parquet, orders.parquet | every trade; every order with its state, reason and waits |
+| journal.parquet | the journal's rows, each column by its own name |
+| summary.json | ids, metrics, counts, costs, drawdowns and notes |
+| report.html | the page to look at |
+
+The same run writes the same bytes.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from simulator.errors import SimulatorError
+from simulator.report import metrics
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from simulator.report.results import Result
+
+
+class Costs(NamedTuple):
+    """What trading cost, in money: *traded* is the value of all fills at the prices paid, both sides."""
+
+    traded: float
+    commission: float
+    slippage: float
+
+    @property
+    def total(self) -> float:
+        """Commission and slippage."""
+        return self.commission + self.slippage
+
+    def bps(self, money: float) -> float:
+        """*money* in basis points of the traded value; NaN where nothing was traded."""
+        return 1e4 * money / self.traded if self.traded > 0.0 else float("nan")
+
+
+def write(result: Result, folder: Path) -> None:
+    """Write the run folder, first to a hidden place beside it, then by one rename.
+
+    Raises SimulatorError where the folder holds something already or cannot be written.
+    """
+    check(folder)
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as hidden:
+            whole = Path(hidden) / folder.name
+            whole.mkdir()
+            _fill(result, whole)
+            whole.replace(folder)
+    except OSError as error:
+        check(folder)
+        raise SimulatorError(f"cannot write the run folder {folder}: {error.strerror or error}") from error
+
+
+def check(folder: Path) -> None:
+    """Refuse a place where no run folder can be, which is worth knowing before the run.
+
+    Raises SimulatorError where the folder holds something already or is a file.
+    """
+    try:
+        if folder.is_dir():
+            first = min((path.name for path in folder.iterdir()), default=None)
+            if first is not None:
+                raise SimulatorError(f"the run folder {folder} is not empty (it holds {first}): choose another, or delete it")
+        elif folder.exists() or folder.is_symlink():
+            raise SimulatorError(f"the run folder {folder} is a file: choose another place")
+    except OSError as error:
+        raise SimulatorError(f"cannot look into the run folder {folder}: {error.strerror or error}") from error
+
+
+def _fill(result: Result, folder: Path) -> None:
+    import pyarrow.parquet as pq
+
+    from simulator.report import pages
+
+    if result.scenario is not None:
+        (folder / "scenario.toml").write_text(result.scenario.text, encoding="utf-8", newline="\n")
+    for name, table in (
+        ("equity", equity_table(result)),
+        ("fills", fills_table(result)),
+        ("orders", orders_table(result)),
+        ("journal", journal_table(result)),
+    ):
+        pq.write_table(table, folder / f"{name}.parquet", compression="zstd")
+    (folder / "summary.json").write_text(
+        json.dumps(summary(result), sort_keys=True, indent=2, allow_nan=False) + "\n", encoding="utf-8", newline="\n"
+    )
+    (folder / "report.html").write_text(pages.report(result), encoding="utf-8", newline="\n")
+
+
+def costs(result: Result) -> Costs:
+    """Commission, slippage and traded value of all fills, each summed in the order of the fills."""
+    multipliers = {x.symbol: x.multiplier for x in result.tape.instruments}
+    fills = result.fills
+    traded = sum(abs(fill.quantity) * fill.price * multipliers[fill.symbol] for fill in fills)
+    return Costs(float(traded), float(sum(fill.commission for fill in fills)), float(sum(fill.slippage for fill in fills)))
+
+
+def summary(result: Result) -> dict[str, Any]:
+    """The run in numbers, as JSON has them: a metric that is undefined is null, and its reason stands under `undefined`."""
+    tape, rows, scenario = result.tape, result.rows, result.scenario
+    measured, spent = metrics.measures(result), costs(result)
+    ends = metrics.session_ends(tape.sessions[:rows])
+    falls = metrics.drawdowns(np.concatenate(([result.cash_start], result.equity[ends])))
+    # V begins with the starting capital, which stood before the first session.
+    days = [_day(day) for day in (tape.sessions[0] - 1, *tape.sessions[:rows][ends])] if rows else []
+    return {
+        "run_id": result.run_id,
+        "journal_hash": result.hash,
+        "scenario": None if scenario is None else {"name": scenario.name, "title": scenario.title, "seed": scenario.seed},
+        "interrupted": result.interrupted,
+        "bars": {
+            "rows": rows,
+            "sessions": len(ends),
+            "instruments": tape.width,
+            "first_open": _moment(tape.opened_at[0]) if rows else None,
+            "last_close": _moment(tape.closed_at[rows - 1]) if rows else None,
+            "sessions_a_year": metrics.periods_of(tape.sessions[:rows]),
+        },
+        "cash_start": float(result.cash_start),
+        "cash": _number(result.cash),
+        "equity": _number(result.equity[-1]) if rows else float(result.cash_start),
+        "positions": {symbol: float(units) for symbol, units in result.positions.items()},
+        "metrics": {name: _number(found.value) for name, found in measured.items()},
+        "undefined": {name: found.reason for name, found in measured.items() if found.reason},
+        "drawdowns": [
+            {
+                "depth": fall.depth,
+                "peak": days[fall.start],
+                "trough": days[fall.trough],
+                "recovery": None if fall.recovery is None else days[fall.recovery],
+                "sessions": fall.duration,
+            }
+            for fall in falls
+        ],
+        "costs": {
+            "traded": _number(spent.traded),
+            "commission": _number(spent.commission),
+            "slippage": _number(spent.slippage),
+            "commission_bps": _number(spent.bps(spent.commission)),
+            "slippage_bps": _number(spent.bps(spent.slippage)),
+        },
+        "counts": {
+            "fills": len(result.fills),
+            "orders": len(result.orders),
+            "orders_by_state": dict(Counter(order.state for order in result.orders)),
+            "halts": sum(halt.measure != "resumed" for halt in result.halts),
+        },
+        "notes": list(result.notes),
+        "assumptions": list(result.assumptions),
+    }
+
+
+def _number(value: float) -> float | None:
+    return float(value) if np.isfinite(value) else None
+
+
+def _day(session: int) -> str:
+    return str(np.datetime64(int(session), "D"))
+
+
+def _moment(at: int) -> str:
+    return datetime.fromtimestamp(int(at) // 1_000_000_000, UTC).isoformat().replace("+00:00", "Z")
+
+
+# --- Tables
+
+
+def _stamps(values: npt.ArrayLike) -> pa.Array:
+    import pyarrow as pa
+
+    return pa.array(np.asarray(values, np.int64)).cast(pa.timestamp("ns", "UTC"))
+
+
+def _columns(rows: Sequence[tuple[Any, ...]], names: Sequence[str]) -> dict[str, list[Any]]:
+    """Rows as columns. There may be none of them."""
+    return {name: [row[k] for row in rows] for k, name in enumerate(names)}
+
+
+def equity_table(result: Result) -> pa.Table:
+    """closed_at, session and equity of each bar that was run."""
+    import pyarrow as pa
+
+    tape, rows = result.tape, result.rows
+    days = pa.array(tape.sessions[:rows].astype(np.int32)).cast(pa.date32())
+    return pa.table({"closed_at": _stamps(tape.closed_at[:rows]), "session": days, "equity": pa.array(result.equity)})
+
+
+def fills_table(result: Result) -> pa.Table:
+    """One row a trade; see results.FillRow."""
+    import pyarrow as pa
+
+    names = ("client_id", "symbol", "bar", "quantity", "price", "commission", "slippage", "order", "at")
+    kinds = (pa.string(), pa.string(), pa.int64(), pa.float64(), pa.float64(), pa.float64(), pa.float64(), pa.int64(), pa.timestamp("ns", "UTC"))
+    columns = _columns(result.fills, names)
+    columns["client_id"] = [str(given) for given in columns["client_id"]]
+    return pa.table(columns, schema=pa.schema(list(zip(names, kinds, strict=True))))
+
+
+def orders_table(result: Result) -> pa.Table:
+    """One row an order; see results.OrderRow. A limit or stop that it does not have is null, and so is the parent of one that has none."""
+    import pyarrow as pa
+
+    wait = pa.struct([("reason", pa.string()), ("first", pa.timestamp("ns", "UTC")), ("last", pa.timestamp("ns", "UTC"))])
+    kinds = {
+        "client_id": pa.string(),
+        "symbol": pa.string(),
+        "bar": pa.int64(),
+        "quantity": pa.float64(),
+        "kind": pa.string(),
+        "limit": pa.float64(),
+        "stop": pa.float64(),
+        "tif": pa.string(),
+        "state": pa.string(),
+        "reason": pa.string(),
+        "filled": pa.float64(),
+        "order": pa.int64(),
+        "parent": pa.int64(),
+        "waits": pa.list_(wait),
+    }
+    columns = _columns(result.orders, list(kinds))
+    columns["client_id"] = [str(given) for given in columns["client_id"]]
+    for name in ("limit", "stop"):
+        columns[name] = [price if price == price else None for price in columns[name]]
+    columns["parent"] = [parent or None for parent in columns["parent"]]
+    columns["waits"] = [[{"reason": why, "first": first, "last": last} for why, first, last in waits] for waits in columns["waits"]]
+    return pa.table(columns, schema=pa.schema(list(kinds.items())))
+
+
+def journal_table(result: Result) -> pa.Table:
+    """The journal's rows in their order, decoded: what a row's kind does not have is null."""
+    import pyarrow as pa
+
+    from simulator.book.orders import OrderKind, Reason, TimeInForce
+    from simulator.loop import journal
+    from simulator.report.results import STATE_OF
+    from simulator.risk.engine import Measure
+
+    rows = result.journal_table()
+    kind, d, e = rows["kind"], rows["d"], rows["e"]
+
+    def where(*kinds: int) -> npt.NDArray[np.bool_]:
+        return np.isin(kind, kinds)
+
+    def words(codes: npt.ArrayLike, known: dict[int, str], there: npt.NDArray[np.bool_]) -> pa.Array:
+        """Each code's word, as indices into a dictionary: a word for each row would be a million Python strings."""
+        keys = sorted(known)
+        at = np.searchsorted(keys, np.where(there, codes, keys[0]))
+        return pa.DictionaryArray.from_arrays(pa.array(at.astype(np.int32), mask=~there), pa.array([known[key] for key in keys])).cast(pa.string())
+
+    def numbers(values: npt.NDArray[Any], there: npt.NDArray[np.bool_]) -> pa.Array:
+        return pa.array(np.ascontiguousarray(values), mask=~there)
+
+    def stamps(values: npt.NDArray[Any], there: npt.NDArray[np.bool_]) -> pa.Array:
+        return numbers(values, there).cast(pa.timestamp("ns", "UTC"))
+
+    # A refused replacement is a refused row that names the order it was to replace.
+    replacing = where(journal.REPLACE) | (where(journal.REFUSED) & (e > 0))
+    wished = where(journal.ORDER, journal.BATCHED, journal.SLICED, journal.REFUSED) & ~replacing
+    priced = wished | replacing
+    filled, ended, waited, halted = where(journal.FILL), where(journal.ENDED), where(journal.WAITED), where(journal.HALT)
+    sliced, refused = where(journal.SLICED), where(journal.REFUSED)
+    placed = (wished | filled | ended | waited | where(journal.CLEARED)) & (rows["instrument"] >= 0)
+    everywhere = np.ones(len(rows), np.bool_)
+    whys = np.where(refused, np.where(refused, rows["c"], 0.0).astype(np.int64), e)
+    symbols = {i: x.symbol for i, x in enumerate(result.tape.instruments)}
+    return pa.table(
+        {
+            "at": stamps(rows["at"], everywhere),
+            "phase": words(rows["phase"], {journal.WORK: "work", journal.RISK: "risk", journal.SEND: "send"}, everywhere),
+            "kind": words(kind, dict(enumerate(journal.KINDS)), everywhere),
+            "symbol": words(rows["instrument"], symbols, placed),
+            "order": numbers(rows["order"], ~(halted | where(journal.CLEARED))),
+            "lots": numbers(rows["lots"], priced | filled | ended),
+            "order_kind": words(d % 256, {int(x): x.name.lower() for x in OrderKind}, wished),
+            "tif": words(d // 256, {int(x): x.name for x in TimeInForce}, wished),
+            "limit": numbers(rows["a"], priced & ~np.isnan(rows["a"])),
+            "stop": numbers(rows["b"], priced & ~np.isnan(rows["b"])),
+            "parent": numbers(e, sliced),
+            "replaces": numbers(e, replacing),
+            "price": numbers(rows["a"], filled),
+            "slippage": numbers(rows["b"], filled),
+            "commission": numbers(rows["c"], filled),
+            "taker": pa.array(d == 1, mask=~filled),
+            "state": words(d, {code: str(state) for code, state in STATE_OF.items()}, ended),
+            "reason": words(whys, {int(x): x.words for x in Reason}, ended | waited | refused),
+            "first": stamps(rows["lots"], waited),
+            "last": stamps(d, waited),
+            "measure": words(rows["order"], {int(x): x.name.lower() for x in Measure}, halted),
+            "equity": numbers(rows["a"], halted),
+            "floor": numbers(rows["b"], halted),
+        }
+    )

@@ -1,0 +1,291 @@
+"""A scenario: what to replay, with which strategy, broker and limits. One TOML file, and what may be set over it."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+import tomllib
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, fields, is_dataclass
+from datetime import date, time
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+from simulator import plugins
+from simulator.errors import ScenarioError, SimulatorError, nearest
+from simulator.risk.limits import Account, Limits
+
+CHOICES: Final = {"feed": "kind", "strategy": "name", "broker": "name"}
+"""The tables that choose a plug-in, and the key that does."""
+
+GROUPS: Final = {"feed": plugins.FEEDS, "strategy": plugins.STRATEGIES, "broker": plugins.BROKERS}
+PORTS: Final = {"feed": "load", "strategy": "on_bars", "broker": "connect"}
+"""The method that makes a class what its table needs."""
+
+BARE_WORD: Final = re.compile(r"[^\s\"'\[\]{},=#]+")
+BARE_KEY: Final = re.compile(r"[A-Za-z0-9_-]+")
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """A plug-in by its name, and the parameters it is given."""
+
+    name: str
+    parameters: dict[str, object]
+
+
+@dataclass(frozen=True, slots=True)
+class Scenario:
+    """What to replay, with which strategy, broker, account and limits.
+
+    *folder* is where relative paths start. *text* is TOML of everything that decides the result, with defaults and overrides and without *folder*.
+    """
+
+    name: str
+    title: str
+    caveats: tuple[str, ...]
+    seed: int
+    feed: Choice
+    strategy: Choice
+    broker: Choice
+    account: Account
+    risk: Limits
+    folder: Path
+    text: str
+
+
+class Parts(NamedTuple):
+    """What a scenario's three choices build."""
+
+    feed: Any
+    strategy: Any
+    broker: Any
+
+
+@dataclass(frozen=True)
+class _Head:
+    """The top keys of a scenario file."""
+
+    name: str
+    title: str = ""
+    caveats: tuple[str, ...] = ()
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if not self.name.strip():
+            raise ValueError(f"name must be a word or two, was {self.name!r}")
+        if not 0 <= self.seed < 2**63:
+            raise ValueError(f"seed must be in 0..{2**63 - 1}, was {self.seed}")
+
+
+def load(source: str | Path, overrides: Sequence[str] = ()) -> Scenario:
+    """The scenario in a .toml file, or the bundled one of that name, with `key=value` *overrides* over it.
+
+    A key is dotted (`strategy.fast`); a value is TOML, or a bare word for text. Choosing another plug-in (`strategy.name=momentum`) drops what was
+    set for the one before. Everything is checked that can be without loading data. Raises ScenarioError naming the file, the key, the value and
+    the way out.
+    """
+    path = locate(source)
+    tables = _read(path)
+    with _naming(f"{source} with {', '.join(overrides)}" if overrides else str(source)):
+        if isinstance(broker := tables.setdefault("broker", {}), dict):
+            broker.setdefault("name", "simulated")
+        for override in overrides:
+            _override(tables, override)
+        return _scenario(tables, path)
+
+
+def check(scenario: Scenario) -> Parts:
+    """Build all that *scenario* chooses, anew, which checks all that can be checked without data.
+
+    Raises PluginError where a plug-in cannot be found or is not what its place needs, ScenarioError where it cannot be built with these parameters.
+    """
+    return Parts(**{table: _part(table, getattr(scenario, table), scenario.folder) for table in CHOICES})
+
+
+def bundled() -> dict[str, Path]:
+    """The scenarios that come with the program, by name: those of a checkout, else those that were installed."""
+    checkout = plugins.ROOT / "scenarios"
+    folder = checkout if (plugins.ROOT / "pyproject.toml").is_file() else Path(sys.prefix) / "share" / "tradewind" / "scenarios"
+    return {path.stem: path for path in sorted(folder.glob("*.toml"))}
+
+
+def locate(source: str | Path) -> Path:
+    """The file that *source* stands for: a path that ends in .toml, or the name of a bundled scenario."""
+    if isinstance(source, Path) or source.endswith(".toml"):
+        return Path(source)
+    known = bundled()
+    if source not in known:
+        raise ScenarioError(f"no bundled scenario '{source}'{nearest(source, known)} (a file's name ends in .toml)")
+    return known[source]
+
+
+@contextmanager
+def _naming(place: str) -> Iterator[None]:
+    """Put *place* before what goes wrong inside."""
+    try:
+        yield
+    except SimulatorError as error:
+        raise ScenarioError(f"{place}: {error}") from error
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        text = path.read_bytes().decode("utf-8-sig")
+    except OSError as error:
+        raise ScenarioError(f"{path}: cannot read this scenario: {error.strerror or error}") from None
+    except UnicodeDecodeError as error:
+        raise ScenarioError(f"{path}: not UTF-8 text: byte {error.start} is 0x{error.object[error.start]:02x}") from None
+    except ValueError as error:
+        raise ScenarioError(f"{str(path)!r}: cannot be a path: {error}") from None
+    try:
+        return tomllib.loads(text)
+    except (ValueError, RecursionError) as error:
+        # The parser speaks of lines, but for what is missing at the very end.
+        said = str(error).replace("at end of document", f"at the end, line {len(text.splitlines())}")
+        raise ScenarioError(f"{path}: not valid TOML: {said}") from None
+
+
+def _override(tables: dict[str, Any], override: str) -> None:
+    """Set one `key=value` in *tables*."""
+    dotted, equals, text = override.partition("=")
+    keys, text = dotted.strip().split("."), text.strip()
+    if not equals or not all(BARE_KEY.fullmatch(key) for key in keys):
+        raise ScenarioError(f"'{override}' must be key=value with a dotted key, such as strategy.fast=10")
+    table = tables
+    for depth, key in enumerate(keys[:-1], 1):
+        table = table.setdefault(key, {})
+        if not isinstance(table, dict):
+            raise ScenarioError(f"'{override}' sets a key of {'.'.join(keys[:depth])}, which is {plugins.said(table)} and not a table")
+    value = _toml_value(text, override)
+    if len(keys) == 2 and CHOICES.get(keys[0]) == keys[1] and table.get(keys[1]) != value:
+        table.clear()
+    table[keys[-1]] = value
+
+
+def _toml_value(text: str, override: str) -> Any:
+    try:
+        parsed = tomllib.loads(f"value = {text}")
+    except (ValueError, RecursionError):
+        if BARE_WORD.fullmatch(text):
+            return text
+        raise ScenarioError(f"'{override}' has no TOML value after the '=': text of several words goes in quotes") from None
+    if len(parsed) != 1:
+        raise ScenarioError(f"'{override}' must set one key")
+    return parsed["value"]
+
+
+def _scenario(tables: dict[str, Any], path: Path) -> Scenario:
+    known = {"name", "title", "caveats", "seed", "feed", "strategy", "broker", "account", "risk"}
+    for key, value in tables.items():
+        if key not in known:
+            raise ScenarioError(f"no such key '{key}'{nearest(key, known)}{_home(key, value)}")
+    rest = {key: _tuples(value) for key, value in tables.items() if key not in ("feed", "strategy", "broker", "account", "risk")}
+    head: Any = plugins.build(_Head, {"name": path.stem, **rest}, "")
+    account: Any = plugins.build(Account, _table(tables, "account"), "account")
+    risk: Any = plugins.build(Limits, _table(tables, "risk"), "risk")
+    choices = {table: _choice(table, _table(tables, table)) for table in CHOICES}
+    folder = path.resolve().parent
+    parts = {table: _part(table, choice, folder) for table, choice in choices.items()}
+    text = _text(head, choices, parts, {"account": account, "risk": risk}, folder)
+    return Scenario(head.name, head.title or head.name, head.caveats, head.seed, **choices, account=account, risk=risk, folder=folder, text=text)
+
+
+def _home(key: str, value: object) -> str:
+    """In TOML a key that comes after a table's header belongs to it, and one before the first header to none: say where it may belong."""
+    if isinstance(value, dict) or get_close_matches(key, ("name", "title", "caveats", "seed"), cutoff=0.6):
+        return ""
+    return " (a plug-in's parameters go below its [table])"
+
+
+def _table(tables: Mapping[str, Any], name: str) -> dict[str, object]:
+    table = tables.get(name, {})
+    if not isinstance(table, dict):
+        raise ScenarioError(f"{name} must be a table, [{name}], was {plugins.said(table)}")
+    return {key: _tuples(value) for key, value in table.items()}
+
+
+def _tuples(value: Any) -> Any:
+    if isinstance(value, list):
+        return tuple(_tuples(item) for item in value)
+    return {key: _tuples(item) for key, item in value.items()} if isinstance(value, dict) else value
+
+
+def _choice(table: str, keys: dict[str, object]) -> Choice:
+    key = CHOICES[table]
+    installed = plugins.names(GROUPS[table])
+    name = keys.pop(key, None)
+    if name is None:
+        raise ScenarioError(f"{table}.{key} is missing: one of {', '.join(installed)}, or path/to/file.py:Name")
+    if not isinstance(name, str):
+        raise ScenarioError(f"{table}.{key} must be text in quotes, was {plugins.said(name)}; there is: {', '.join(installed)}")
+    return Choice(name, keys)
+
+
+def _part(table: str, choice: Choice, folder: Path) -> Any:
+    kind = plugins.find(GROUPS[table], choice.name, folder)
+    part = plugins.build(kind, choice.parameters, table)
+    if not callable(getattr(part, PORTS[table], None)):
+        raise ScenarioError(f"{table}.{CHOICES[table]} must be a {table} with a method {PORTS[table]}(), and '{choice.name}' has none")
+    return part
+
+
+def _text(head: _Head, choices: Mapping[str, Choice], parts: Mapping[str, Any], others: Mapping[str, Any], folder: Path) -> str:
+    """Everything that decides the result, as canonical TOML: for a plug-in from a file, what is in the file too."""
+    lines = _lines("", _sayable(head))
+    for table, choice in choices.items():
+        digest = plugins.source_digest(choice.name, folder)
+        lines += _lines(table, {CHOICES[table]: choice.name, **_sayable(parts[table])}, f" # SHA-256 of its file: {digest}" if digest else "")
+    for table, part in others.items():
+        lines += _lines(table, _sayable(part))
+    return "\n".join(lines).lstrip() + "\n"
+
+
+def _sayable(part: object) -> dict[str, Any]:
+    """The parameters of *part* that TOML can say, in the order of its fields; None is left out."""
+    if not is_dataclass(part):
+        return {}
+    said = {field.name: _plain(getattr(part, field.name)) for field in fields(part) if field.init}
+    return {key: value for key, value in said.items() if value is not None}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Path):
+        return str(value)
+    if isinstance(value, str | int | float | date | time):
+        return value
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    return _sayable(value) if is_dataclass(value) else None
+
+
+def _lines(table: str, keys: Mapping[str, Any], comment: str = "") -> list[str]:
+    """A table's own keys, and then the tables inside it."""
+    inner = {key: value for key, value in keys.items() if isinstance(value, dict)}
+    lines = ["", f"[{table}]{comment}"] if table else []
+    lines += [f"{_key(key)} = {_said(value)}" for key, value in keys.items() if key not in inner]
+    for key, value in inner.items():
+        lines += _lines(f"{table}.{_key(key)}" if table else _key(key), value)
+    return lines
+
+
+def _key(key: str) -> str:
+    return key if BARE_KEY.fullmatch(key) else _said(key)
+
+
+def _said(value: Any) -> str:
+    """A TOML value. JSON's strings are TOML's, but that TOML wants DEL escaped."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, str):
+        return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+    if isinstance(value, list):
+        return f"[{', '.join(_said(item) for item in value)}]"
+    if isinstance(value, dict):
+        return f"{{{', '.join(f'{_key(key)} = {_said(item)}' for key, item in value.items())}}}"
+    return value.isoformat() if isinstance(value, date | time) else repr(value)

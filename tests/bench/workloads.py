@@ -1,0 +1,179 @@
+"""The workloads of the published baseline: deterministic data, strategies, settings, and how a run is timed.
+
+Data are re-created here and must have the checksums that the baseline states. W1: one symbol, moving averages 20/50, one share. W2: 500 symbols, the
+top 50 by 20-day momentum, rebalanced daily. W4: one symbol, an empty callback. Times are CPU, the best of several, and a multiple of *calibration*:
+the cost of one empty method call with five arguments in the same process, so that machines can be compared.
+"""
+
+from __future__ import annotations
+
+import gc
+import hashlib
+import resource
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from brokers.costs import Commission
+from brokers.simulated import Simulated
+from brokers.slippage import Slippage
+from simulator import DAY, SECOND, Account, Indicator, Instrument, Limits, Proposal, Result, Tape, View, simulate, sma
+from strategies.momentum import Momentum
+
+MINUTE = 60 * SECOND
+CHECKSUMS = {"minute 100000": "f85aeda75f537c71", "minute 1000000": "9f27b5fb0e410782", "panel 2520 x 500": "efe4856f00581258"}
+Columns = dict[str, np.ndarray]
+
+
+def minute_bars(count: int) -> Columns:
+    """One symbol's minute bars: a geometric random walk, rounded to six decimals."""
+    rng = np.random.Generator(np.random.PCG64(7))
+    moves, gaps = rng.standard_normal(count) * 0.0005, rng.standard_normal(count) * 0.0001
+    above, below = np.abs(rng.standard_normal(count)) * 0.0002, np.abs(rng.standard_normal(count)) * 0.0002
+    close = 100.0 * np.exp(np.cumsum(moves))
+    open_ = np.concatenate(([100.0], close[:-1] * np.exp(gaps[1:])))
+    return shaped(open_, close, above, below, rng.integers(1_000, 10_000, count).astype(np.float64), digits=6, least=0.0)
+
+
+def panel(rows: int = 2520, width: int = 500) -> Columns:
+    """Daily bars of many symbols with one common factor, rounded to four decimals."""
+    rng = np.random.Generator(np.random.PCG64(11))
+    first, sigma, drift = rng.uniform(20, 200, width), rng.uniform(0.008, 0.025, width), rng.normal(0.0002, 0.0002, width)
+    market = rng.standard_normal((rows, 1)) * 0.008
+    moves = drift + market + rng.standard_normal((rows, width)) * sigma
+    gaps = rng.standard_normal((rows, width)) * 0.003
+    close = first * np.exp(np.cumsum(moves, axis=0))
+    open_ = np.vstack((first[None, :], close[:-1] * np.exp(gaps[1:])))
+    above, below = np.abs(rng.standard_normal((rows, width))) * 0.004, np.abs(rng.standard_normal((rows, width))) * 0.004
+    return shaped(open_, close, above, below, rng.integers(1_000_000, 10_000_000, (rows, width)).astype(np.float64), digits=4, least=0.01)
+
+
+def shaped(open_: np.ndarray, close: np.ndarray, above: np.ndarray, below: np.ndarray, volume: np.ndarray, *, digits: int, least: float) -> Columns:
+    """Round to *digits* decimals and put high and low around open and close, as the baseline's generator does, in its order of operations."""
+    if least:
+        open_, close = np.maximum(np.round(open_, digits), least), np.maximum(np.round(close, digits), least)
+        top, bottom = np.maximum(open_, close) * (1 + above), np.minimum(open_, close) * (1 - below)
+    else:
+        top, bottom = np.maximum(open_, close) * (1 + above), np.minimum(open_, close) * (1 - below)
+        open_, close = np.round(open_, digits), np.round(close, digits)
+    high = np.maximum(np.round(top, digits), np.maximum(open_, close))
+    low = np.minimum(np.round(bottom, digits), np.minimum(open_, close))
+    return {"open": open_, "high": high, "low": low, "close": close, "volume": volume}
+
+
+def checksum(columns: Columns) -> str:
+    """The baseline's digest of a data set."""
+    seen = hashlib.sha256()
+    for name in ("open", "high", "low", "close", "volume"):
+        seen.update(np.ascontiguousarray(columns[name]).tobytes())
+    return seen.hexdigest()[:16]
+
+
+def tape_of(columns: Columns, interval: int) -> Tape:
+    """A tape of these columns; symbols are numbered."""
+    rows = len(columns["close"])
+    width = columns["close"].size // rows
+    return Tape.of([Instrument(f"S{i}") for i in range(width)], np.arange(1, rows + 1) * interval, **columns, interval=interval)
+
+
+class Empty:
+    """W4: a callback that does nothing."""
+
+    def on_bars(self, view: View) -> Proposal:
+        return ()
+
+
+@dataclass(frozen=True)
+class Cross:
+    """W1: one share while the fast average is above the slow one."""
+
+    fast: int = 20
+    slow: int = 50
+
+    def indicators(self) -> dict[str, Indicator]:
+        return {"fast": sma(self.fast), "slow": sma(self.slow)}
+
+    def on_bars(self, view: View) -> Proposal:
+        fast, slow = view.value("fast"), view.value("slow")
+        if fast > slow:
+            if not view.lots[0]:
+                return (view.order(1),)
+        elif fast < slow and view.lots[0]:
+            return (view.order(-1),)
+        return ()
+
+
+class EveryBar:
+    """An order every bar: one share in, one share out."""
+
+    def on_bars(self, view: View) -> Proposal:
+        return (view.order(-1 if view.lots[0] else 1),)
+
+
+@dataclass
+class Resting:
+    """Ten limit orders far below the market, which no bar reaches."""
+
+    count: int = 10
+    sent: bool = False
+
+    def on_bars(self, view: View) -> Proposal:
+        if self.sent:
+            return ()
+        self.sent = True
+        return [view.order(1, 0, 1, 1.0 - k * 0.01) for k in range(self.count)]
+
+
+TARIFF = Simulated(participation=0.1, commission=Commission(0.0, 0.0, 10.0, 0.0), slippage=Slippage("none"))
+CASH, PANEL_CASH = 10_000.0, 10_000_000.0
+LIMITS = Limits(gross_max=1.0, net_max=1.0, name_max=1.0)
+WATCHED = Limits(gross_max=1.0, net_max=1.0, name_max=1.0, drawdown_max=0.99)
+RESTED = Limits(gross_max=2.0, net_max=2.0, name_max=2.0)
+
+
+def one(tape: Tape, strategy: Any, limits: Limits = LIMITS, cash: float = CASH) -> Result:
+    """A whole run, as a user would have it: session, indicators, loop, equity curve."""
+    result = simulate(tape, strategy, broker=TARIFF, account=Account(cash), limits=limits)
+    assert len(result.equity) == len(tape)
+    return result
+
+
+def momentum(width: int = 500) -> Momentum:
+    """W2's strategy."""
+    return Momentum(lookback=20, top=width // 10, every=1, invest=0.95)
+
+
+def calibration() -> float:
+    """Nanoseconds of one empty method call with five arguments: the baseline's yardstick."""
+
+    class Callee:
+        def on_bar(self, t: int, o: float, h: float, low: float, c: float) -> None:
+            pass
+
+    call, best = Callee().on_bar, float("inf")
+    for _ in range(5):
+        start = time.process_time()
+        for i in range(300_000):
+            call(i, 1.0, 2.0, 3.0, 4.0)
+        best = min(best, time.process_time() - start)
+    return best / 300_000 * 1e9
+
+
+def best_of(run: Callable[[], Any], rounds: int = 5) -> tuple[float, Any]:
+    """(CPU seconds of the quickest of several runs, what the last one returned)."""
+    best, outcome = float("inf"), None
+    for _ in range(rounds):
+        outcome = None
+        gc.collect()
+        start = time.process_time()
+        outcome = run()
+        best = min(best, time.process_time() - start)
+    return best, outcome
+
+
+def peak_mib() -> float:
+    """The most memory that this process has had so far."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024.0
