@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from math import inf, nan
 from typing import TYPE_CHECKING
 
@@ -152,6 +153,8 @@ class Market:
     """Trades orders against bars. Single orders go through the rules as Python, tables through the compiled form of the same rules."""
 
     __slots__ = (
+        "_lots",
+        "_pending",
         "budgets",
         "cap",
         "cash",
@@ -174,15 +177,13 @@ class Market:
         "terms",
         "through_ticks",
         "volume_window",
-        "_lots",
-        "_pending",
     )
 
     def __init__(self, settings: Simulated, tape: Tape, portfolio: Portfolio, account: Account) -> None:
         n = tape.width
         self.tape, self.portfolio, self.terms = tape, portfolio, [tuple(row) for row in tape.terms.tolist()]
         self.pending, self.open_orders = np.zeros(n, np.int64), np.zeros(n, np.int64)
-        self._pending, self._lots = memoryview(self.pending), memoryview(portfolio.lots)
+        self._pending, self._lots = self.pending.data, portfolio.lots.data
         # By instrument, for the row that is worked: lots that its volume still has for us, lots we took, lots held by now.
         self.budgets: dict[int, int] = {}
         self.taken: dict[int, int] = {}
@@ -356,7 +357,7 @@ class Market:
             return
         quiet = self.tape.volume[first:row, working.instrument] > 0.0
         edges = [0, *(np.flatnonzero(quiet[1:] != quiet[:-1]) + 1).tolist(), row - first]
-        for start, end in zip(edges[:-1], edges[1:], strict=True):
+        for start, end in pairwise(edges):
             reason = rules.NOT_TOUCHED if quiet[start] else rules.ZERO_VOLUME
             if working.reason and working.reason != reason:
                 self._note(working, first + start - 1, events)
@@ -373,7 +374,8 @@ class Market:
     def meet_table(self, table: Table, market_at: int, opened_at: int, events: list[Event]) -> None:
         """The orders of a table meet the row in one compiled call; what is done leaves it."""
         tape, m = self.tape, table.count
-        held, budgets, taken = self.portfolio.lots.copy(), np.full(tape.width, -1, np.int64), np.zeros(tape.width, np.int64)
+        held, budgets, taken = self.portfolio.lots.copy(), np.empty(tape.width, np.int64), np.zeros(tape.width, np.int64)
+        budgets.fill(-1)
         for i, left_over in self.budgets.items():
             budgets[i], taken[i] = left_over, self.taken[i]
         fill_ints, fill_floats, notes = np.empty((4, m), np.int64), np.empty((3, m)), np.empty((6, 3 * m), np.int64)

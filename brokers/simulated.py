@@ -82,12 +82,18 @@ class Simulated:
 
     def words(self) -> list[str]:
         """The assumptions, one sentence each."""
-        when = {"next_open": "the open of the next bar", "next_close": "the close of the next bar", "same_close": "the close that they were decided on"}
+        when = {
+            "next_open": "the open of the next bar",
+            "next_close": "the close of the next bar",
+            "same_close": "the close that they were decided on",
+        }
         touch = "as soon as a bar touches them" if not self.limit_through_ticks else f"when a bar goes {self.limit_through_ticks} ticks through them"
         of = "the bar's volume" if self.volume_basis == "bar" else f"the average volume of the {self.volume_window} bars before"
         sentences = [
             f"Market orders fill at {when[self.timing]}; limits {touch}.",
-            f"All our orders together take at most {self.participation:.0%} of {of}." if self.participation < inf else "Volume sets no bound to what we trade.",
+            f"All our orders together take at most {self.participation:.0%} of {of}."
+            if self.participation < inf
+            else "Volume sets no bound to what we trade.",
             f"Commission: {self.commission.words()}.",
             f"Slippage of takers: {self.slippage.words()}.",
         ]
@@ -120,7 +126,7 @@ class SimulatedBroker:
         self.tape, self.portfolio, self.ids = tape, portfolio, ids
         self.market = Market(settings, tape, portfolio, account)
         self.pending, self.open_orders = self.market.pending, self.market.open_orders
-        self._pending, self._open = memoryview(self.pending), memoryview(self.open_orders)
+        self._pending, self._open = self.pending.data, self.open_orders.data
         self._market_at = rules.AT_CLOSE if settings.timing == "next_close" else rules.AT_OPEN
         self._same_close, self._slicing = settings.timing == "same_close", settings.slicing
         self._latency = round(settings.latency_seconds * SECOND)
@@ -140,7 +146,7 @@ class SimulatedBroker:
 
     # Taking orders.
 
-    def submit(self, approved: Sequence[Wish]) -> Sequence[Event]:
+    def submit(self, approved: Sequence[Wish]) -> tuple[Event, ...]:
         """Take these wishes in turn. A cash account's sells go before its buys, so that what is sold can pay for what is bought."""
         if not approved:
             return NOTHING
@@ -151,7 +157,7 @@ class SimulatedBroker:
         now, first = self.tape.ats[row], self._sequence
         self._busy = True
         for wish in approved:
-            if wish.__class__ is Order:
+            if isinstance(wish, Order):
                 if wish.client_id and not self._is_new(wish, answers):
                     continue
                 self._pending[wish.instrument] += wish.lots
@@ -168,7 +174,7 @@ class SimulatedBroker:
                 self._change(wish, answers)
         if self._same_close and self._sequence > first:
             self._fill_at_this_close(first, row, answers)
-        return answers
+        return tuple(answers)
 
     def _is_new(self, order: Order, answers: list[Event]) -> bool:
         """Whether this client_id comes for the first time. If not, the same order again changes nothing, and another one is refused."""
@@ -198,7 +204,7 @@ class SimulatedBroker:
         working = self._singles[id] = Working(order, limit, stop, at, self._sequence, row)
         book = self._books.get(i)
         if book is None:
-            book = self._books[i] = self._idle.pop(i, None) or Book(i)
+            book = self._books[i] = self._idle.pop(i) if i in self._idle else Book(i)
         book.add(working)
 
     def _take_batch(self, batch: OrderBatch, at: int, row: int, answers: list[Event]) -> None:
@@ -222,8 +228,9 @@ class SimulatedBroker:
         ints, floats, rejected = np.empty((batches.INTS, n), np.int64), np.empty((batches.FLOATS, n)), np.empty(n, np.int64)
         taken, bad = batches.accept(*columns, at, self._sequence + 1, self.tape.terms, self.pending, self.open_orders, ints, floats, rejected)
         self._sequence += n
-        for k in rejected[:bad].tolist():
-            answers.append(Ended(int(batch.ids[k]), int(batch.instruments[k]), int(batch.lots[k]), rules.REJECTED, rules.BAD_PRICE))
+        answers += [
+            Ended(int(batch.ids[k]), int(batch.instruments[k]), int(batch.lots[k]), rules.REJECTED, rules.BAD_PRICE) for k in rejected[:bad].tolist()
+        ]
         if taken < n:
             ints, floats = np.ascontiguousarray(ints[:, :taken]), np.ascontiguousarray(floats[:, :taken])
         self._table.join(Table(ints, floats))
@@ -378,7 +385,9 @@ class SimulatedBroker:
         limit = wish.limit if wish.limit == wish.limit else old.limit
         stop = wish.stop if wish.stop == wish.stop else old.stop
         self._pending[old.instrument] += lots
-        self._take(old._replace(id=wish.id, lots=lots, limit=limit, stop=stop, client_id=""), self.tape.ats[self.portfolio.row], self.portfolio.row, answers)
+        self._take(
+            old._replace(id=wish.id, lots=lots, limit=limit, stop=stop, client_id=""), self.tape.ats[self.portfolio.row], self.portfolio.row, answers
+        )
         after = self._singles.get(wish.id)
         if before and after:
             # One order to the tariff: what it has paid counts toward its minimum.
@@ -430,7 +439,7 @@ class SimulatedBroker:
 
     # Working orders.
 
-    def work(self, bars: Bars) -> Sequence[Event]:
+    def work(self, bars: Bars) -> tuple[Event, ...]:
         """What happened to open orders in these bars."""
         if not self._busy:
             return NOTHING
@@ -441,7 +450,7 @@ class SimulatedBroker:
         for i, book in self._books.items():
             # A missing bar is NaN and compares false, so that its orders are looked at too.
             if not (lows[base + i] > book.below and highs[base + i] < book.above):
-                touched.append(book)  # noqa: PERF401  # most bars touch none, and a comprehension costs a call
+                touched.append(book)  # most bars touch none, and a comprehension costs a call
         table = self._table
         if table.count:
             for book in touched:
@@ -459,7 +468,7 @@ class SimulatedBroker:
         if self._parent_of:
             self._settle_parents(events)
         self._busy = bool(self._books or table.count or self._timed)
-        return events
+        return tuple(events)
 
     def _into_table(self, book: Book, row: int, events: list[Event]) -> None:
         """Move a book's orders into the table, in their place."""

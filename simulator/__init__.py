@@ -99,8 +99,7 @@ _HOMES = {
     "simulator.assembly": "assemble run run_orders simulate",
     "simulator.book.fills": "Ended Event Fill FillBatch Halt Sliced Waited",
     "simulator.book.orders": (
-        "Cancel FloatArray IntArray Order OrderBatch OrderIds OrderKind OrderState "
-        "Proposal Reason Refusal Replace Standing TimeInForce Twap Wish"
+        "Cancel FloatArray IntArray Order OrderBatch OrderIds OrderKind OrderState Proposal Reason Refusal Replace Standing TimeInForce Twap Wish"
     ),
     "simulator.book.portfolio": "Portfolio",
     "simulator.book.positions": "Position",

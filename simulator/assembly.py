@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import simulator
 from simulator import plugins
+from simulator.book.fills import Waited
 from simulator.book.orders import OrderIds, Proposal
 from simulator.book.portfolio import Portfolio
 from simulator.book.tickets import tickets
@@ -153,12 +154,20 @@ def simulate(
 
 
 def _run(
-    tape: Tape, strategy: Strategy, broker: Any, account: Account, limits: Limits, progress: Progress | None, check: bool, about: dict[str, Any], header: str = ""
+    tape: Tape,
+    strategy: Strategy,
+    broker: Any,
+    account: Account,
+    limits: Limits,
+    progress: Progress | None,
+    check: bool,
+    about: dict[str, Any],
+    header: str = "",
 ) -> Result:
     session, feed = assemble(tape, strategy, broker=broker, account=account, limits=limits, header=header)
     finished = drive(session, feed, len(tape), progress, Audit(session) if check else None)
     rows = len(tape) if finished else max(session.portfolio.row, 0)
-    waiting = getattr(session.broker, "waiting", list)()
+    waiting: list[Waited] = session.broker.waiting() if hasattr(session.broker, "waiting") else []
     notes = (*about.pop("notes", ()), *tape.truth.caveats, *tape.notes)
     assert isinstance(session.journal, MemoryJournal)
     return Result(tape, session.journal, account.cash, rows, still_waiting=waiting, interrupted=not finished, notes=notes, **about)
@@ -264,7 +273,9 @@ def _keys(given: Any) -> dict[str, Any]:
     if given is None:
         return {}
     if isinstance(given, Mapping):
-        return {key: float(value) if isinstance(value, int) and not isinstance(value, bool) and key != "window" else value for key, value in given.items()}
+        return {
+            key: float(value) if isinstance(value, int) and not isinstance(value, bool) and key != "window" else value for key, value in given.items()
+        }
     if hasattr(given, "__dataclass_fields__"):
         return {name: getattr(given, name) for name in given.__dataclass_fields__}
     raise ScenarioError(f"commission and slippage are mappings such as {{'bps': 10}}, had {given!r}")
@@ -272,5 +283,3 @@ def _keys(given: Any) -> dict[str, Any]:
 
 def _client_id(order: Any) -> Any:
     return order.get("client_id") if isinstance(order, Mapping) else getattr(order, "client_id", None)
-
-

@@ -51,8 +51,8 @@ def names(group: str) -> list[str]:
 def build(kind: type, parameters: Mapping[str, object], where: str) -> object:
     """One *kind* with these *parameters*, each of exactly the type that its dataclass field declares.
 
-    A field that is itself a dataclass takes a table. *where* is the table's name, empty for the top of a scenario. Raises ScenarioError naming `where.key`, the value and the way out, PluginError where the
-    class itself is at fault.
+    A field that is itself a dataclass takes a table. *where* is the table's name, empty for the top of a scenario. Raises ScenarioError naming
+    `where.key`, the value and the way out, PluginError where the class itself is at fault.
     """
     if not is_dataclass(kind):
         if parameters:

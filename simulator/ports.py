@@ -49,10 +49,10 @@ class Broker(Protocol):
     pending: IntArray
     open_orders: IntArray
 
-    def submit(self, approved: Sequence[Wish]) -> Sequence[Event]:
+    def submit(self, approved: Sequence[Wish]) -> tuple[Event, ...]:
         """Take these wishes, in this order; what comes back happened at once: rejections and cancellations."""
 
-    def work(self, bars: Bars) -> Sequence[Event]:
+    def work(self, bars: Bars) -> tuple[Event, ...]:
         """What happened to open orders in these bars."""
 
     def standing(self, order: int) -> Standing | None:

@@ -41,7 +41,7 @@ class Blotter:
         return orders
 
     def _sort(self, view: View) -> None:
-        """Sort the orders by the bar after which they go out. Those with a date go out after the first bar of that session, or of the next there is."""
+        """Sort the orders by the bar after which they go out: those with a date after the first bar of that session, or of the next there is."""
         if self.tickets is None:
             self.tickets = read_tickets(Path(self.path))
         for ticket in self.tickets:

@@ -32,12 +32,12 @@ class Momentum:
         if (view.row - self.lookback) % self.every:
             return ()
         momentum = view["momentum"]
-        # What has no history yet, or no bar now, cannot be ranked; argpartition puts NaN last.
-        known = np.where(view.ages == 0, momentum, np.nan)
-        count = int(np.count_nonzero(known == known))
-        weights = np.zeros(len(known))
-        if count <= self.top:
-            weights[known == known] = self.invest / self.top
-        else:
-            weights[np.argpartition(-known, self.top)[: self.top]] = self.invest / self.top
+        # argpartition puts what has no history yet last.
+        best = np.argpartition(-momentum, self.top)[: self.top] if self.top < len(momentum) else np.arange(len(momentum))
+        weights = np.zeros(len(momentum))
+        weights[best] = self.invest / self.top
+        unknown = (momentum != momentum) | (view.ages != 0)
+        if unknown.any():
+            # What has no bar now cannot be traded at a known price: it is left alone.
+            weights[unknown] = np.where(view.ages[unknown] == 0, 0.0, np.nan)
         return view.rebalance(weights)

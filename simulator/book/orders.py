@@ -181,8 +181,8 @@ class OrderBatch:
         n = len(ids)
         self.ids, self.instruments, self.lots = ids, instruments, lots
         self.kinds = np.zeros(n, np.int64) if kinds is None else kinds
-        self.limits = np.full(n, nan) if limits is None else limits
-        self.stops = np.full(n, nan) if stops is None else stops
+        self.limits = _no_prices(n) if limits is None else limits
+        self.stops = _no_prices(n) if stops is None else stops
         self.tifs = np.zeros(n, np.int64) if tifs is None else tifs
         self.clears = NO_INSTRUMENTS if clears is None else clears
 
@@ -194,9 +194,14 @@ class OrderBatch:
 
     def chosen(self, rows: npt.NDArray[np.bool_]) -> OrderBatch:
         """The orders of these rows."""
-        columns = (self.ids, self.instruments, self.lots, self.kinds, self.limits, self.stops, self.tifs)
-        ids, instruments, lots, kinds, limits, stops, tifs = (column[rows] for column in columns)
-        return OrderBatch(ids, instruments, lots, kinds, limits, stops, tifs, self.clears)
+        ids, instruments, lots, kinds, tifs = (column[rows] for column in (self.ids, self.instruments, self.lots, self.kinds, self.tifs))
+        return OrderBatch(ids, instruments, lots, kinds, self.limits[rows], self.stops[rows], tifs, self.clears)
+
+
+def _no_prices(count: int) -> FloatArray:
+    prices = np.empty(count)
+    prices.fill(nan)
+    return prices
 
 
 NO_INSTRUMENTS: IntArray = np.empty(0, np.int64)

@@ -11,7 +11,7 @@ from simulator.book.orders import IntArray
 from simulator.book.positions import Position
 from simulator.kernels import batches, tapes
 from simulator.kernels.rules import after
-from simulator.market.tape import Bars
+from simulator.market.tape import Bars, quick
 
 
 class Portfolio:
@@ -20,20 +20,37 @@ class Portfolio:
     Values are taken at the marks of the row that `mark` was last given: during `work` these are still the closes before.
     """
 
-    __slots__ = ("averages", "bars", "cash", "lots", "realised", "row", "sizes", "start", "terms", "width", "_averages", "_lots", "_realised", "_sizes", "_terms")
+    __slots__ = (
+        "_averages",
+        "_lots",
+        "_realised",
+        "_sizes",
+        "_terms",
+        "averages",
+        "bars",
+        "cash",
+        "lots",
+        "realised",
+        "row",
+        "sizes",
+        "start",
+        "terms",
+        "width",
+    )
 
     def __init__(self, bars: Bars, cash: float) -> None:
         n = bars.tape.width
         self.bars, self.cash, self.start, self.width, self.row = bars, cash, cash, n, -1
         self.terms = bars.tape.terms
         self.lots, self.sizes, self.averages, self.realised = np.zeros(n, np.int64), np.zeros(n), np.zeros(n), np.zeros(n)
-        self._lots, self._sizes, self._averages, self._realised = (memoryview(x) for x in (self.lots, self.sizes, self.averages, self.realised))
+        self._lots = self.lots.data
+        self._sizes, self._averages, self._realised = quick(self.sizes), quick(self.averages), quick(self.realised)
         self._terms = [tuple(row) for row in self.terms.tolist()]
 
     def book(self, events: Iterable[Event]) -> None:
         """Take fills, one or a batch, into account, in order. What else happened to orders changes nothing here."""
         for event in events:
-            if event.__class__ is Fill:
+            if type(event) is Fill:
                 _, i, traded, price, _, commission, _ = event
                 up, down, multiplier, size, _, _ = self._terms[i]
                 self.cash = self.cash - traded * up / down * multiplier * price - commission

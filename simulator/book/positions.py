@@ -7,7 +7,10 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Position:
-    """*quantity* units at *average* cost, in *lots* (exact); *realised* is the profit of what was closed, commissions apart, *unrealised* of what is open."""
+    """*quantity* units at *average* cost, in *lots* (exact).
+
+    *realised* is the profit of what was closed, commissions apart, and *unrealised* that of what is open at the last mark.
+    """
 
     symbol: str
     lots: int

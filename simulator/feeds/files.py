@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -21,9 +21,9 @@ ENDINGS: Final = (".csv", ".csv.gz", ".parquet")
 class Files:
     """Bars from files: *paths* are files, or folders of them, and start in the scenario's folder. What they cannot say themselves is declared.
 
-    Stamps that are pure dates (2020-01-31) name daily sessions. All others need *stamps* ("open" or "close": the side of the bar that they are on) and
-    *interval* ("5m"). Times without a zone are UTC unless *timezone* names one; *hours* ("09:30-16:00 America/New_York") are those of a session.
-    A file without a symbol column is of *symbol*, or of what its name says. *columns* maps our names to the file's, as in `{close = "Adj Close"}`.
+    Stamps that are pure dates (2020-01-31) name daily sessions. All others need *stamps* ("open" or "close", the side of the bar that they are on)
+    and *interval* ("5m"). Times without a zone are UTC unless *timezone* names one; *hours* ("09:30-16:00 America/New_York") are those of a session.
+    A file without a symbol column is of *symbol*, or of what its name says. *columns* maps our names to the file's: `{close = "Adj Close"}`.
     """
 
     paths: tuple[str, ...]
@@ -42,20 +42,8 @@ class Files:
 
     def load(self, *, seed: int, folder: Path) -> Tape:
         """The tape of all files. *seed* changes nothing. Raises DataError for files that cannot be read or believed."""
-        declared = Declared(
-            stamps=self.stamps,
-            interval=self.interval,
-            timezone=self.timezone,
-            hours=self.hours,
-            tick=self.tick,
-            lot=self.lot,
-            volume=self.volume,
-            adjusted=self.adjusted,
-            opens=self.opens,
-            on_bad_bar=self.on_bad_bar,
-            columns=self.columns,
-            key="feed.",
-        )
+        told = {each.name: getattr(self, each.name) for each in fields(Declared) if each.name != "key"}
+        declared = Declared(**told, key="feed.")
         if not self.paths:
             raise DataError("feed.paths must name at least one file, was empty")
         return _tape([folder / path for path in self.paths], self.symbol, declared)
@@ -79,9 +67,10 @@ def read_bars(
 ) -> Tape:
     """The tape of a CSV (also .csv.gz) or Parquet file, or of a folder of them; see `Files` for what must be declared.
 
-    *opens* is "traded", "previous_close" or "close_only" (then only closes are read); *volume* "none" says that there is none; *adjusted* that splits and
-    dividends are worked into the prices. With *on_bad_bar* "skip" bars that cannot be true are left out and listed in `tape.notes`; what breaks the
-    grammar of text is refused all the same. Raises DataError with file, row, field, value and reason; rows of text are lines, those of Parquet count from 1.
+    *opens* is "traded", "previous_close" or "close_only" (then only closes are read); *volume* "none" says that there is none; *adjusted* that splits
+    and dividends are worked into the prices. With *on_bad_bar* "skip" bars that cannot be true are left out and listed in `tape.notes`; what breaks
+    the grammar of text is refused all the same. Raises DataError with file, row, field, value and reason: rows of text are its lines, those of
+    Parquet count from 1.
     """
     declared = Declared(
         stamps=stamps,
@@ -102,7 +91,8 @@ def read_bars(
 def _tape(paths: Sequence[Path], symbol: str | None, declared: Declared) -> Tape:
     files = [file for path in paths for file in _files(path, declared.key)]
     tables = [_parquet(file, symbol, declared) if file.suffix.lower() == ".parquet" else _csv(file, symbol, declared) for file in files]
-    return tape_from_tables(tables, declared, ", ".join(file.name for file in files))
+    names = [file.name for file in files]
+    return tape_from_tables(tables, declared, ", ".join(names) if len(names) < 4 else f"{len(names)} files from {names[0]} to {names[-1]}")
 
 
 def _files(path: Path, key: str) -> Iterator[Path]:
@@ -110,7 +100,7 @@ def _files(path: Path, key: str) -> Iterator[Path]:
     if path.is_dir():
         inside = sorted(file for file in path.iterdir() if file.name.lower().endswith(ENDINGS))
         if not inside:
-            raise DataError(f"{key or ''}{'paths' if key else 'path'}: the folder {path} has no file that ends in {', '.join(ENDINGS)}")
+            raise DataError(f"{key}{'paths' if key else 'path'}: the folder {path} has no file that ends in {', '.join(ENDINGS)}")
         yield from inside
     elif not path.is_file():
         raise DataError(f"{key}{'paths' if key else 'path'}: there is no file {path}")
@@ -149,10 +139,10 @@ def _csv(path: Path, symbol: str | None, declared: Declared) -> Table:
 
     assert form is not None, "text has at least one row"
     stamps = Stamps(np.concatenate(parts.pop("date")), "utc" if form in ("Z", "offset") else form)
-    fields = {name: np.concatenate(parts[name]) for name in prices}
-    named = (words, symbol) if "symbol" in chosen else (None, symbol or _stem(path))
-    symbols, which = symbols_in(*named, place, lambda k: f"{place}, row {k + 2}")
-    return Table(place, np.arange(2, len(stamps.at) + 2), stamps, fields, symbols, which)
+    found = {name: np.concatenate(parts[name]) for name in prices}
+    who = (words, symbol) if "symbol" in chosen else (None, symbol or _stem(path))
+    symbols, which = symbols_in(who[0], who[1], place, lambda k: f"{place}, row {k + 2}")
+    return Table(place, np.arange(2, len(stamps.at) + 2), stamps, found, symbols, which)
 
 
 def _parquet(path: Path, symbol: str | None, declared: Declared) -> Table:
@@ -195,14 +185,15 @@ def _parquet(path: Path, symbol: str | None, declared: Declared) -> Table:
     else:
         stamps = stamps_in(told("date"), where)
 
-    fields = {}
+    found = {}
     for name in (name for name in chosen if name not in ("date", "symbol")):
         kind = columns[name].type
         if not (pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind)):
             raise DataError(f"{place}: {name} must be a column of numbers, was {kind}")
-        fields[name] = floats_in(columns[name].cast(pa.float64(), safe=False).to_numpy(), name, where)
-    named = (told("symbol"), symbol) if "symbol" in chosen else (None, symbol or _stem(path))
-    return Table(place, np.arange(1, table.num_rows + 1), stamps, fields, *symbols_in(*named, place, where))
+        found[name] = floats_in(columns[name].cast(pa.float64(), safe=False).to_numpy(), name, where)
+    who = (told("symbol"), symbol) if "symbol" in chosen else (None, symbol or _stem(path))
+    symbols, which = symbols_in(who[0], who[1], place, where)
+    return Table(place, np.arange(1, table.num_rows + 1), stamps, found, symbols, which)
 
 
 def _content(path: Path) -> bytes:

@@ -52,7 +52,20 @@ AT_LIMIT, AT_STOP, SHARES, NOTIONAL, PAID = 0, 1, 2, 3, 4
 FLOATS = 5
 
 # The broker's settings, as one row of numbers.
-PER_SHARE, PER_ORDER, FEE_RATE, LEAST, MOST, CENTS, SLIP_MODEL, SLIP_AMOUNT, SLIP_WINDOW, CAP, BASIS_WINDOW, THROUGH_TICKS = 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11
+PER_SHARE, PER_ORDER, FEE_RATE, LEAST, MOST, CENTS, SLIP_MODEL, SLIP_AMOUNT, SLIP_WINDOW, CAP, BASIS_WINDOW, THROUGH_TICKS = (
+    0,
+    1,
+    2,
+    3,
+    4,
+    5,
+    6,
+    7,
+    8,
+    9,
+    10,
+    11,
+)
 CASH_ACCOUNT, LEVERAGE_MAX, DAILY = 12, 13, 14
 SETTINGS = 15
 
@@ -62,7 +75,16 @@ WAITED = 0
 
 @compiled
 def rebalance(
-    weights: Array, equity: float, lots: Array, open_orders: Array, terms: Array, marks: Array, row: int, instruments: Array, wanted: Array, clears: Array
+    weights: Array,
+    equity: float,
+    lots: Array,
+    open_orders: Array,
+    terms: Array,
+    marks: Array,
+    row: int,
+    instruments: Array,
+    wanted: Array,
+    clears: Array,
 ) -> tuple[int, int]:
     """Whole lots that bring holdings to *weights* of equity, sells first: fills in columns, returns how many orders and how many clears.
 
@@ -400,7 +422,9 @@ def book(
 
 
 @compiled
-def journal_rows(at: int, phase: int, kind: int, ids: Array, instruments: Array, lots: Array, floats: Array, lasts: Array, ints: Array, reals: Array) -> None:
+def journal_rows(
+    at: int, phase: int, kind: int, ids: Array, instruments: Array, lots: Array, floats: Array, lasts: Array, ints: Array, reals: Array
+) -> None:
     """Write one journal row an order into two views of the same bytes, see loop.journal.ROW; *floats* is (3, orders)."""
     for k in range(ids.shape[0]):
         ints[k, 0] = at

@@ -12,9 +12,10 @@ import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import numba
+from numba.core import config as numba_config
 from numba.extending import register_jitable
 
 from simulator.kernels import rules
@@ -22,6 +23,7 @@ from simulator.kernels import rules
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 HERE = Path(__file__).parent
+config: Any = numba_config  # its settings are made at run time
 
 
 def source_digest(folder: Path = HERE) -> str:
@@ -35,7 +37,7 @@ def source_digest(folder: Path = HERE) -> str:
 def cache_folder() -> str:
     """Where compiled code is kept: beside the sources if we may write there, else in the user's cache, else for this boot only."""
     name = f"kernels-{source_digest()}"
-    chosen = numba.config.CACHE_DIR
+    chosen = config.CACHE_DIR
     tries = [Path(chosen)] if chosen else [HERE / "__pycache__", Path.home() / ".cache" / "tradewind"]
     for parent in tries:
         try:
@@ -55,13 +57,13 @@ def rule(function: Function) -> Function:
 
 def compiled(function: Function) -> Function:
     """*function* compiled, kept on disk under the digest of all kernel sources. Dividing by zero raises, as in Python."""
-    before = numba.config.CACHE_DIR
-    numba.config.CACHE_DIR = CACHE
+    before = config.CACHE_DIR
+    config.CACHE_DIR = CACHE
     try:
-        made: Function = numba.njit(cache=True)(function)
+        made: Any = numba.njit(cache=True)(function)
     finally:
-        numba.config.CACHE_DIR = before
-    return made
+        config.CACHE_DIR = before
+    return cast(Function, made)
 
 
 CACHE = cache_folder()

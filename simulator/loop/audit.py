@@ -59,7 +59,9 @@ class Audit:
         assert isclose(equity, worth, rel_tol=0.0, abs_tol=1e-9 * scale), f"bar {bars.row}: equity {equity} is not cash and positions, {worth}"
         held_gain = [float(size * (mark - old)) for size, mark, old in zip(before, marks, self.marks, strict=True) if size]
         explained = fsum([self.equity, *held_gain, *traded_gain, *(-cost for cost in costs)])
-        assert isclose(equity, explained, rel_tol=0.0, abs_tol=1e-9 * scale), f"bar {bars.row}: equity {equity} is not explained by gains and costs, {explained}"
+        assert isclose(equity, explained, rel_tol=0.0, abs_tol=1e-9 * scale), (
+            f"bar {bars.row}: equity {equity} is not explained by gains and costs, {explained}"
+        )
         self.equity, self.marks = equity, marks
 
     def _sent(self, row: tuple[Any, ...]) -> None:
@@ -83,8 +85,10 @@ class Audit:
             if id is not None:
                 self.filled[id] += lots
                 whole, so_far = self.wanted[id], self.filled[id]
-                assert lots * whole > 0 and abs(so_far) <= abs(whole), f"order {id} for {whole} lots has filled {so_far}"
-        assert at == bars.closed_at and (self.sent_at[order] < at or phase == rows.SEND), f"order {order} filled at {at}, before it was accepted"
+                assert lots * whole > 0, f"order {id} for {whole} lots has a fill of {lots}"
+                assert abs(so_far) <= abs(whole), f"order {id} for {whole} lots has filled {so_far}"
+        assert at == bars.closed_at, f"order {order} filled at {at}, in the bar that closed at {bars.closed_at}"
+        assert self.sent_at[order] < at or phase == rows.SEND, f"order {order} filled at {at}, before it was accepted"
         value = lots * tape.terms[i, 0] / tape.terms[i, 1] * tape.terms[i, 2]
         reference = price - slippage / value
         slack = 1e-9 * abs(price)

@@ -92,12 +92,12 @@ class MemoryJournal:
         if events:
             self._happened(at, WORK, events)
         for wish in approved:
-            if wish.__class__ is Order:
+            if type(wish) is Order:
                 order, instrument, lots, kind, limit, stop, tif, client_id, _ = wish
                 self.rows += pack(at, SEND, ORDER, instrument, order, lots, limit, stop, 0.0, kind + 256 * tif, 0)
                 if client_id:
                     self.client_ids[order] = client_id
-            else:
+            elif not isinstance(wish, Order):
                 self._wished(at, wish)
         for refusal in refused:
             self._refused(at, refusal)
@@ -107,12 +107,19 @@ class MemoryJournal:
     def _happened(self, at: int, phase: int, events: Sequence[Event]) -> None:
         rows = self.rows
         for event in events:
-            if event.__class__ is Fill:
+            if type(event) is Fill:
                 order, instrument, lots, price, slippage, commission, taker = event
                 rows += pack(at, phase, FILL, instrument, order, lots, price, slippage, commission, taker, 0)
             elif isinstance(event, FillBatch):
                 self._batch(
-                    at, phase, FILL, event.orders, event.instruments, event.lots, np.array((event.prices, event.slippages, event.commissions)), event.takers
+                    at,
+                    phase,
+                    FILL,
+                    event.orders,
+                    event.instruments,
+                    event.lots,
+                    np.array((event.prices, event.slippages, event.commissions)),
+                    event.takers,
                 )
             elif isinstance(event, Ended):
                 rows += pack(at, phase, ENDED, event.instrument, event.order, event.lots, 0.0, 0.0, 0.0, event.state, event.reason)
@@ -145,7 +152,9 @@ class MemoryJournal:
         elif isinstance(wish, Replace):
             self.rows += pack(at, SEND, REFUSED, 0, wish.id, wish.lots, wish.limit, wish.stop, float(reason), 0, wish.order)
 
-    def _batch(self, at: int, phase: int, kind: int, ids: IntArray, instruments: IntArray, lots: IntArray, floats: FloatArray, lasts: IntArray) -> None:
+    def _batch(
+        self, at: int, phase: int, kind: int, ids: IntArray, instruments: IntArray, lots: IntArray, floats: FloatArray, lasts: IntArray
+    ) -> None:
         block = np.empty((len(ids), ROW.itemsize // 8), np.int64)
         batches.journal_rows(at, phase, kind, ids, instruments, lots, floats, lasts, block, block.view(np.float64))
         self.rows += block.data.cast("B") if len(ids) else b""

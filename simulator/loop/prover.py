@@ -40,7 +40,9 @@ class Certificate:
     def words(self) -> str:
         """The certificate as text."""
         if self.passed:
-            head = f"{self.scenario}: no look-ahead found. {self.trials} futures were replaced, and no byte of {self.rows} journal rows changed before them."
+            head = (
+                f"{self.scenario}: no look-ahead found. {self.trials} futures were replaced; of {self.rows} journal rows no byte before them changed."
+            )
         else:
             head = f"{self.scenario}: LOOKS AHEAD. In {len(self.failures)} of {self.trials} trials, replacing the future changed the past:"
         return "\n".join([head, *(f"  {line}" for line in self.failures), *(f"  not covered: {line}" for line in self.not_covered)])

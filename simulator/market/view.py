@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from math import nan
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, cast
 
 import numpy as np
 
@@ -40,13 +40,29 @@ class View:
     `rebalance` only make the wish.
     """
 
-    __slots__ = ("bars", "events", "ids", "lots", "portfolio", "symbols", "_broker", "_clears", "_columns", "_flat", "_instruments", "_readings", "_wanted", "_whole", "_width")
+    __slots__ = (
+        "_broker",
+        "_clears",
+        "_columns",
+        "_flat",
+        "_instruments",
+        "_readings",
+        "_wanted",
+        "_whole",
+        "_width",
+        "bars",
+        "events",
+        "ids",
+        "lots",
+        "portfolio",
+        "symbols",
+    )
 
     def __init__(self, bars: Bars, portfolio: Portfolio, broker: Broker, readings: Readings, ids: OrderIds) -> None:
         self.bars, self.portfolio, self.ids, self._broker, self._readings = bars, portfolio, ids, broker, readings
         self.events: Sequence[Event] = NO_EVENTS
         self.symbols = tuple(instrument.symbol for instrument in bars.tape.instruments)
-        self.lots = memoryview(portfolio.lots).toreadonly()
+        self.lots = portfolio.lots.data.toreadonly()
         self._width = width = bars.tape.width
         self._whole = [instrument.lot == "1" for instrument in bars.tape.instruments]
         self._instruments, self._wanted, self._clears = (np.empty(2 * width, np.int64) for _ in range(3))
@@ -56,9 +72,9 @@ class View:
         """Look at the tape's buffers anew; a growing tape replaces them."""
         tape, readings = self.bars.tape, self._readings
         self._columns: dict[str, FloatArray] = dict(zip(FIELDS, (tape.open, tape.high, tape.low, tape.close, tape.volume), strict=True))
-        self._flat = dict(zip(FIELDS, (tape.opens, tape.highs, tape.lows, tape.closes, tape.volumes), strict=True))
+        self._flat: dict[str, memoryview[float]] = dict(zip(FIELDS, (tape.opens, tape.highs, tape.lows, tape.closes, tape.volumes), strict=True))
         for name in readings.names:
-            self._columns[name], self._flat[name] = readings.column(name), readings.flat(name)
+            self._columns[name], self._flat[name] = readings.column(name), cast("memoryview[float]", readings.flat(name))
 
     def remember(self, events: Sequence[Event]) -> None:
         """What happened to our orders last."""
@@ -67,7 +83,8 @@ class View:
     def __getitem__(self, name: str) -> FloatArray:
         """An indicator's values now, or a field's: (instruments,), NaN while it is not warm."""
         try:
-            return self._columns[name][self.bars.row]
+            now: FloatArray = self._columns[name][self.bars.row]
+            return now
         except KeyError:
             raise ViewError(f"the view has no '{name}'{nearest(name, self._columns)}") from None
 
@@ -174,16 +191,11 @@ class View:
         schedule: Twap | None = None,
     ) -> Order:
         """A wish to buy (or, below 0, sell) *quantity* units, rounded toward zero to whole lots."""
-        if instrument.__class__ is not int or not 0 <= instrument < self._width:  # type: ignore[operator]  # it is an int by then
-            instrument = self._number(instrument)
-        assert isinstance(instrument, int)
-        if quantity.__class__ is int and self._whole[instrument]:
-            lots: int = quantity  # type: ignore[assignment]  # mypy does not read __class__, which is twice as quick as isinstance
-        else:
-            lots = self.bars.tape.instruments[instrument].lots(quantity)
+        i = instrument if type(instrument) is int and 0 <= instrument < self._width else self._number(instrument)
+        lots = quantity if type(quantity) is int and self._whole[i] else self.bars.tape.instruments[i].lots(quantity)
         ids = self.ids
         ids.last = made = ids.last + 1
-        return Order(made, instrument, lots, kind, limit, stop, tif, client_id, schedule)
+        return Order(made, i, lots, kind, limit, stop, tif, client_id, schedule)
 
     def cancel(self, order: int) -> Cancel:
         """A wish to take back an open order."""

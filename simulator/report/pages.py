@@ -196,40 +196,28 @@ def _choices(scenario: Scenario) -> str:
 
 
 def _headline(result: Result, measured: Mapping[str, Measured], spent: Costs) -> str:
-    def small(*names: str) -> str:
-        """A secondary value, and why one is missing."""
-        return "; ".join(f"{LABELS[name][0].lower()} {_measure(measured[name], LABELS[name][1])}" for name in names)
-
-    def why(name: str, otherwise: str) -> str:
-        return f"Undefined: {measured[name].reason}" if measured[name].reason else otherwise
+    def card(label: str, name: str, note: str) -> tuple[str, str, str]:
+        """A metric with a note, or with the reason why it has no value."""
+        reason = measured[name].reason
+        return label, _measure(measured[name], LABELS[name][1]), f"Undefined: {reason}" if reason else note
 
     last = float(result.equity[result.rows - 1]) if result.rows else result.cash_start
     periods = metrics.periods_of(result.tape.sessions[: result.rows])
+    gain = f"{'A gain' if last >= result.cash_start else 'A loss'} of {_money(abs(last - result.cash_start))} {_currency(result)}".rstrip()
+    yearly = f"{_percent(measured['annual_return'].value)} a year by sessions, {_percent(measured['cagr'].value)} by the calendar"
+    lo = measured["sharpe_lo"].value
+    worst = [
+        f"{peak} to {trough}, {'still open' if recovery == 'still open' else f'recovered {recovery}'}"
+        for peak, trough, recovery, *_ in _falls(result)[:1]
+    ]
+    traded = f"{_ratio(spent.bps(spent.total))} bps of {_money(spent.traded)} traded, in {_count(len(result.fills), 'fill')}"
     cards = (
-        (
-            "Final equity",
-            _money(last),
-            f"{_money(last - result.cash_start)} {_currency(result)} net of all costs; open positions at their last close",
-        ),
-        ("Total return", _percent(measured["cumulative_return"].value), why("cumulative_return", small("annual_return", "cagr"))),
-        (
-            "Maximum drawdown",
-            _percent(measured["max_drawdown"].value),
-            why("max_drawdown", "At session closes, from the highest so far, starting capital included"),
-        ),
-        (
-            "Sharpe ratio",
-            _ratio(measured["sharpe"].value),
-            why("sharpe", f"Against a risk-free rate of 0; {small('sharpe_lo').replace('sharpe ratio, lo’s', 'with Lo’s')}"),
-        ),
-        ("Volatility", _percent(measured["volatility"].value), why("volatility", f"Of session returns, {periods} a year")),
-        (
-            "Costs",
-            _money(spent.total),
-            f"{_ratio(spent.bps(spent.total))} bps of {_money(spent.traded)} traded, in {_count(len(result.fills), 'fill')}"
-            if spent.traded
-            else "Nothing was traded",
-        ),
+        ("Final equity", _money(last), f"{gain} after all costs, open positions at their last close"),
+        card("Total return", "cumulative_return", yearly),
+        card("Maximum drawdown", "max_drawdown", "; ".join([*worst, "at session closes, starting capital included"])),
+        card("Sharpe ratio", "sharpe", "Risk-free rate 0" + ("" if isnan(lo) else f"; {_ratio(lo)} with Lo’s correction for autocorrelation")),
+        card("Volatility", "volatility", f"Of session returns, {periods} a year"),
+        ("Costs", _money(spent.total), traded if spent.traded else "Nothing was traded"),
     )
     items = "\n".join(f"<div><dt>{escape(name)}</dt><dd>{escape(value)}<small>{escape(note)}</small></dd></div>" for name, value, note in cards)
     return f'<dl class="cards">\n{items}\n</dl>'
@@ -263,14 +251,12 @@ def _drawings(result: Result, drawn: Mapping[str, Any]) -> str:
     )
 
 
-def _drawdown_table(result: Result) -> str:
+def _falls(result: Result) -> list[tuple[str, str, str, str, str]]:
+    """The deepest drawdowns in words: peak, trough, recovery, depth, sessions."""
     sessions = result.tape.sessions[: result.rows]
     ends = metrics.session_ends(sessions)
-    falls = metrics.drawdowns(np.concatenate(([result.cash_start], result.equity[ends])))
-    if not falls:
-        return "<p>Equity never fell below an earlier session close.</p>"
-    days = ["start", *(_date(day) for day in sessions[ends])]
-    rows = [
+    days = ["the start", *(_date(day) for day in sessions[ends])]
+    return [
         (
             days[fall.start],
             days[fall.trough],
@@ -278,10 +264,16 @@ def _drawdown_table(result: Result) -> str:
             _percent(fall.depth),
             f"{fall.duration:,}",
         )
-        for fall in falls
+        for fall in metrics.drawdowns(np.concatenate(([result.cash_start], result.equity[ends])))
     ]
+
+
+def _drawdown_table(result: Result) -> str:
+    falls = _falls(result)
+    if not falls:
+        return "<p>Equity never fell below an earlier session close.</p>"
     note = '<p class="note">The five deepest, at session closes. Length is from the peak to the recovery, or to the end.</p>'
-    return _table(("Peak", "Trough", "Recovery", "Depth", "Sessions"), rows, 3) + note
+    return _table(("Peak", "Trough", "Recovery", "Depth", "Sessions"), falls, 3) + note
 
 
 def _cost_table(result: Result, spent: Costs) -> str:
@@ -492,10 +484,10 @@ main { max-width: 1060px; margin: 0 auto; padding: 72px 40px 96px; }
 h1 { font: 400 44px/1.12 var(--display); letter-spacing: -0.01em; margin: 6px 0 18px; text-wrap: balance; overflow-wrap: anywhere; }
 h2 { font: 400 25px/1.2 var(--display); margin: 0 0 14px; }
 h3 { font: 600 14px/1.4 var(--text); margin: 26px 0 8px; }
-p, li { max-width: 68ch; }
+p, li { max-width: 72ch; text-wrap: pretty; }
 p { margin: 0 0 10px; }
 .over { font-size: 13px; letter-spacing: 0.09em; text-transform: uppercase; color: var(--muted); margin: 0; }
-.lede { color: var(--muted); margin: 0 0 4px; overflow-wrap: anywhere; }
+.lede { color: var(--muted); margin: 0 0 4px; max-width: 84ch; overflow-wrap: anywhere; }
 .lede b { color: var(--ink); font-weight: 600; }
 .note { color: var(--muted); font-size: 14px; margin: 10px 0 0; }
 .warning { border-left: 3px solid var(--loss); padding: 6px 0 6px 14px; margin: 20px 0 0; }
@@ -560,10 +552,10 @@ SCRIPT: Final = r"""
   let range = null;
 
   const layout = (format, extra) => {
-    const axis = { gridcolor: colour("rule"), linecolor: colour("rule"), zeroline: false, automargin: true,
+    const axis = { gridcolor: colour("rule"), linecolor: colour("rule"), zeroline: false,
       tickfont: { size: 12, color: colour("muted") } };
     return Object.assign({
-      paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", margin: { l: 8, r: 4, t: 8, b: 8 }, showlegend: false,
+      paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", margin: { l: 58, r: 4, t: 8, b: 30 }, showlegend: false,
       font: { family: getComputedStyle(document.body).fontFamily, size: 12, color: colour("ink") },
       hovermode: "closest", dragmode: touch ? false : "zoom",
       hoverlabel: { bgcolor: colour("paper"), bordercolor: colour("rule"), font: { color: colour("ink"), size: 13 }, align: "left" },
@@ -575,7 +567,7 @@ SCRIPT: Final = r"""
   const line = (series, name, format, extra) => ({ type: "scatter", mode: "lines", x: series.x, y: series.y, name,
     line: { color: colour("line"), width: 1.6 }, hovertemplate: when + "<br>" + format + "<extra></extra>", ...extra });
   const fills = (series, name, shape) => ({ type: "scatter", mode: "markers", x: series.x, y: series.y, text: series.text, name,
-    marker: { symbol: shape, size: series.x.length > 300 ? 7 : 10, color: colour(name), line: { color: colour("paper"), width: 1 } },
+    marker: { symbol: shape, size: series.x.length > 300 ? 8 : 12, color: colour(name), line: { color: colour("paper"), width: 1 } },
     hovertemplate: when + "<br>%{text}<extra></extra>" });
 
   const price = () => {

@@ -111,11 +111,9 @@ class Result:
     def _curve(self) -> tuple[FloatArray, float]:
         fills = self._table[self._table["kind"] == rows.FILL]
         out = np.empty(self.rows)
-        columns = (np.ascontiguousarray(fills[name]) for name in ("lots", "a", "c"))
-        at = times_to_rows(self.tape, fills["at"])
-        cash = tapes.equity_curve(
-            float(self.cash_start), self.tape.terms, self.tape.panel_marks, at, fills["instrument"].astype(np.int64), *columns, out
-        )
+        lots, prices, commissions = (np.ascontiguousarray(fills[name]) for name in ("lots", "a", "c"))
+        at, instruments = times_to_rows(self.tape, fills["at"]), fills["instrument"].astype(np.int64)
+        cash = tapes.equity_curve(float(self.cash_start), self.tape.terms, self.tape.panel_marks, at, instruments, lots, prices, commissions, out)
         return out, float(cash)
 
     @property

@@ -11,7 +11,7 @@ from typing import Final
 import numpy as np
 
 from simulator.book.fills import Event, Halt
-from simulator.book.orders import Cancel, Order, OrderBatch, OrderIds, Proposal, Refusal, Wish
+from simulator.book.orders import Cancel, Order, OrderBatch, OrderIds, Proposal, Refusal, Replace, Wish
 from simulator.book.portfolio import Portfolio
 from simulator.kernels import batches, rules
 from simulator.kernels.rules import permit
@@ -37,6 +37,11 @@ class RiskEngine:
     """
 
     __slots__ = (
+        "_bounds",
+        "_daily",
+        "_lots",
+        "_pending",
+        "_sizes",
         "acting",
         "broker",
         "day",
@@ -51,16 +56,11 @@ class RiskEngine:
         "peak",
         "sent",
         "watches",
-        "_bounds",
-        "_daily",
-        "_lots",
-        "_pending",
-        "_sizes",
     )
 
     def __init__(self, limits: Limits, account: Account, broker: Broker, portfolio: Portfolio, ids: OrderIds) -> None:
         self.limits, self.broker, self.ids = limits, broker, ids
-        self._lots, self._pending = memoryview(portfolio.lots), memoryview(broker.pending)
+        self._lots, self._pending = portfolio.lots.data, broker.pending.data
         self._sizes = portfolio.terms[:, 3].tolist()
         leverage = account.leverage_max if account.kind == "margin" else inf
         self.maxima = np.array([limits.gross_max, limits.net_max, limits.name_max, limits.notional_max, leverage])
@@ -153,7 +153,7 @@ class RiskEngine:
         gross, net = portfolio.exposure(self._on_the_way(portfolio, added) if added else self.broker.pending)
         refused: list[Refusal] = []
         for wish in proposed:
-            if wish.__class__ is Order:
+            if isinstance(wish, Order):
                 _, i, lots, _, _, _, _, _, _ = wish
             elif isinstance(wish, OrderBatch):
                 gross, net = self._take_in(wish, portfolio, approved, refused, added)
@@ -193,7 +193,9 @@ class RiskEngine:
             return None
         return i, lots
 
-    def _take_in(self, batch: OrderBatch, portfolio: Portfolio, approved: list[Wish], refused: list[Refusal], added: dict[int, int]) -> tuple[float, float]:
+    def _take_in(
+        self, batch: OrderBatch, portfolio: Portfolio, approved: list[Wish], refused: list[Refusal], added: dict[int, int]
+    ) -> tuple[float, float]:
         """A batch among other wishes: gross and net exposure after it."""
         passed, turned_down = self._review_batch(batch, portfolio, added)
         approved += passed
@@ -254,7 +256,8 @@ class RiskEngine:
         wishes = [
             Refusal(Order(id, i, lots, kind, limit, stop, tif), reason)
             for id, i, lots, kind, limit, stop, tif, reason in zip(
-                *(x.tolist() for x in (batch.ids, batch.instruments, batch.lots, batch.kinds, batch.limits, batch.stops, batch.tifs, reasons)), strict=True
+                *(x.tolist() for x in (batch.ids, batch.instruments, batch.lots, batch.kinds, batch.limits, batch.stops, batch.tifs, reasons)),
+                strict=True,
             )
             if reason
         ]

@@ -9,7 +9,7 @@ from datetime import date, timedelta
 from typing import Any
 
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 import simulator
@@ -65,7 +65,7 @@ def situations(draw: st.DrawFn) -> tuple[dict[str, dict[str, list[Any]]], list[d
         }
     )
     orders: list[dict[str, Any]] = []
-    for n, wish in enumerate(draw(st.lists(order, min_size=draw(st.integers(0, 12)), max_size=25))):
+    for n, wish in enumerate(draw(st.one_of(st.lists(order, max_size=4), st.lists(order, min_size=6, max_size=25)))):
         if wish["kind"] not in ("limit", "stop_limit"):
             del wish["limit"]
         if wish["kind"] not in ("stop", "stop_limit"):
@@ -121,7 +121,8 @@ def engine(bars: dict[str, dict[str, list[Any]]], orders: list[dict[str, Any]], 
         return simulator.run_orders(bars, orders, **named)
 
 
-# How many examples is the loaded profile's to say.
+# How many examples is the loaded profile's to say. No deadline: the first run also loads compiled code.
+@settings(deadline=None)
 @given(situation=situations())
 def test_the_engine_trades_as_the_plain_market_does(
     plain_simulate: Callable[..., dict[str, Any]], situation: tuple[dict[str, dict[str, list[Any]]], list[dict[str, Any]], dict[str, Any]]

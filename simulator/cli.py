@@ -1,0 +1,305 @@
+"""The command line: `tradewind run`, `check`, `list` and `prove`.
+
+Nothing slow is imported before a command needs it, so that `--help` answers at once.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+import typer
+from typer.core import TyperGroup
+
+from simulator.errors import ScenarioError, SimulatorError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from simulator.market.tape import Tape
+    from simulator.report.results import Result
+    from simulator.scenarios import Scenario
+
+USER_ERROR: Final = 2
+LOOKS_AHEAD: Final = 1
+INTERRUPTED: Final = 130
+BROKEN_PIPE: Final = 141
+NOTES_SHOWN: Final = 12
+
+
+class Commands(TyperGroup):
+    """All commands end here: a user's mistake is one line and not a traceback."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except SimulatorError as error:
+            typer.echo(f"error: {' '.join(str(error).splitlines())}", err=True)
+            raise typer.Exit(USER_ERROR) from None
+        except KeyboardInterrupt:
+            typer.echo("interrupted: nothing was kept", err=True)
+            raise typer.Exit(INTERRUPTED) from None
+
+
+app = typer.Typer(cls=Commands, add_completion=False, no_args_is_help=True, rich_markup_mode=None, pretty_exceptions_enable=False)
+
+Source = Annotated[str, typer.Argument(metavar="SCENARIO", help="A .toml file, or the name of a bundled scenario.")]
+Settings = Annotated[
+    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a key, such as strategy.fast=10. May be given again and again.")
+]
+
+
+def main() -> None:
+    """The program. Whoever closes its output early, as `head` does, hears no complaint."""
+    for stream in (sys.stdout, sys.stderr):
+        # A terminal that cannot show a character shows another, rather than failing after the work is done.
+        getattr(stream, "reconfigure", lambda **_: None)(errors="replace")
+    try:
+        try:
+            app()
+        finally:
+            sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(BROKEN_PIPE)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from simulator import __version__
+
+        typer.echo(f"tradewind {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def tradewind(
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and stop.")] = False,
+) -> None:
+    """Replay market history through a trading strategy, bar by bar, in a market that cannot be looked ahead in."""
+
+
+@app.command()
+def run(
+    source: Source,
+    out: Annotated[Path | None, typer.Option("--out", metavar="DIR", help="Keep the run in this folder, which must be empty or not exist.")] = None,
+    settings: Settings = None,
+    audit: Annotated[bool, typer.Option("--check", help="Check the books after every bar. Slower.")] = False,
+) -> None:
+    """Run a scenario, and show what came of it."""
+    from time import perf_counter
+
+    from simulator import assembly, scenarios
+    from simulator.report import folders
+
+    scenario = scenarios.load(source, settings or ())
+    if out is not None:
+        folders.check(out)
+    tape = _tape(scenario)
+    with _progress(scenario.name, "bars") as progress:
+        began = perf_counter()
+        result = assembly.run(scenario, tape=tape, check=audit, progress=progress)
+        seconds = perf_counter() - began
+
+    console = _console()
+    _table(console, _outcome(result, seconds))
+    if out is not None:
+        folders.write(result, out)
+        console.print(f"\nrun folder: {out}", soft_wrap=True)
+    if result.interrupted:
+        raise typer.Exit(INTERRUPTED)
+
+
+@app.command()
+def check(source: Source, settings: Settings = None) -> None:
+    """Check a scenario and its data, and show what would run."""
+    from simulator import scenarios
+
+    scenario = scenarios.load(source, settings or ())
+    _table(_console(), _plan(scenario, _tape(scenario)))
+
+
+@app.command("list")
+def list_all() -> None:
+    """List scenarios, strategies, brokers and feeds."""
+    from simulator import plugins, scenarios
+
+    console = _console()
+    for heading, rows in (
+        ("scenarios", [(name, _title(path)) for name, path in scenarios.bundled().items()]),
+        *((f"{word} plug-ins", [(name, _first_line(group, name)) for name in plugins.names(group)]) for group, word in plugins.WORDS.items()),
+    ):
+        console.print(f"{heading}:")
+        _table(console, [(f"  {name}", words) for name, words in rows])
+
+
+@app.command()
+def prove(
+    source: Source,
+    points: Annotated[int, typer.Option("--points", metavar="N", help="The number of moments whose future is replaced.")] = 10,
+    settings: Settings = None,
+) -> None:
+    """Prove that a scenario does not look ahead.
+
+    The future is replaced, and the past must not change. Ends with 1 if it does.
+    """
+    from simulator import scenarios
+    from simulator.loop import prover
+
+    scenario = scenarios.load(source, settings or ())
+    with _progress(f"proving {scenario.name}", "points") as progress:
+        certificate = prover.prove(scenario, points=points, progress=progress)
+    _console().print(certificate.words(), soft_wrap=True)
+    if not certificate.passed:
+        raise typer.Exit(LOOKS_AHEAD)
+
+
+def _tape(scenario: Scenario) -> Tape:
+    """The bars of a scenario. One that has none cannot be run."""
+    from simulator import scenarios
+
+    tape: Tape = scenarios.check(scenario).feed.load(seed=scenario.seed, folder=scenario.folder)
+    if not len(tape):
+        raise ScenarioError(f"{scenario.name}: its feed '{scenario.feed.name}' has no bars: widen its dates, or name another source")
+    return tape
+
+
+def _outcome(result: Result, seconds: float) -> Iterator[tuple[str, str]]:
+    """The summary of a run, as labels and values."""
+    from collections import Counter
+
+    from simulator.report import folders
+
+    assert result.scenario is not None
+    tape, rows = result.tape, result.rows
+    facts = folders.summary(result)
+    numbers, undefined, costs, counts = facts["metrics"], facts["undefined"], facts["costs"], facts["counts"]
+
+    def metric(name: str, form: str) -> str:
+        return f"undefined: {undefined[name]}" if name in undefined else format(numbers[name], form)
+
+    yield from _what(result.scenario)
+    yield "period", _period(tape, rows)
+    if result.interrupted:
+        yield "interrupted", f"after bar {rows:,} of {len(tape):,}" + (f", which closed {_moment(tape.closed_at[rows - 1])} UTC" if rows else "")
+    yield "bars", f"{rows:,} of {tape.width} instrument{'s' * (tape.width > 1)} in {seconds:.2f} s ({rows / max(seconds, 1e-9):,.0f} bars/s)"
+    refused = Counter(order.reason for order in result.orders if order.state == "rejected")
+    yield "orders", f"{counts['orders']:,}"
+    yield "fills", f"{counts['fills']:,}"
+    yield "refused", f"{refused.total():,}" + (f" ({', '.join(f'{why}: {count:,}' for why, count in refused.most_common())})" if refused else "")
+    yield "final equity", f"{facts['equity']:,.2f} from {facts['cash_start']:,.2f}"
+    yield "return", f"{metric('cumulative_return', '+.2%')} ({metric('annual_return', '+.2%')} a year)"
+    yield "max drawdown", metric("max_drawdown", ".2%")
+    yield "volatility", metric("volatility", ".2%")
+    yield "Sharpe", metric("sharpe", ".2f")
+    for name in ("commission", "slippage"):
+        bps = costs[f"{name}_bps"]
+        yield name, f"{costs[name]:,.2f}" + ("" if bps is None else f" ({bps:.2f} bps of {costs['traded']:,.2f} traded)")
+    yield "halts", "; ".join(f"{_moment(x.at)} {x.measure} (equity {x.equity:,.2f}, floor {x.floor:,.2f})" for x in result.halts) or "none"
+    yield from _listed("broker", result.assumptions)
+    yield from _listed("notes", result.notes)
+    yield "journal", facts["journal_hash"]
+
+
+def _plan(scenario: Scenario, tape: Tape) -> Iterator[tuple[str, str]]:
+    """What would run, as labels and values."""
+    from simulator import scenarios
+
+    symbols = [instrument.symbol for instrument in tape.instruments]
+    yield from _what(scenario)
+    yield "instruments", f"{len(symbols)}: {', '.join(symbols[:20])}{', ...' if len(symbols) > 20 else ''}"
+    yield "period", _period(tape, len(tape))
+    yield "bars", f"{len(tape):,}"
+    truth = tape.truth
+    prices = "adjusted for splits and dividends" if truth.adjusted else "as they were traded"
+    yield "source", f"{truth.source}: prices {prices}; opens: {truth.opens.replace('_', ' ')}; volume: {truth.volume}"
+    yield "account", f"{scenario.account.kind}, {scenario.account.cash:,.2f}, leverage at most {scenario.account.leverage_max:g}"
+    broker = scenarios.check(scenario).broker
+    yield from _listed("broker", broker.words() if hasattr(broker, "words") else ())
+    yield from _listed("notes", (*scenario.caveats, *truth.caveats, *tape.notes))
+
+
+def _what(scenario: Scenario) -> Iterator[tuple[str, str]]:
+    yield "scenario", f"{scenario.name}: {scenario.title}" if scenario.title != scenario.name else scenario.name
+    given = ", ".join(f"{key} {value}" for key, value in scenario.strategy.parameters.items())
+    yield "strategy", f"{scenario.strategy.name}{f' ({given})' if given else ''}"
+
+
+def _listed(label: str, lines: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """Each line on its own, the label before the first; of very many, the first ones."""
+    shown = [*lines[:NOTES_SHOWN], *([f"... and {len(lines) - NOTES_SHOWN:,} more"] if len(lines) > NOTES_SHOWN else [])]
+    for k, line in enumerate(shown):
+        yield "" if k else label, line
+
+
+def _period(tape: Tape, rows: int) -> str:
+    from datetime import date
+
+    days = tape.sessions[:rows].tolist()
+    return f"{date.fromordinal(719163 + days[0])} to {date.fromordinal(719163 + days[-1])}" if rows else "none"
+
+
+def _moment(at: int) -> str:
+    from datetime import UTC, datetime
+
+    return datetime.fromtimestamp(int(at) // 1_000_000_000, UTC).isoformat(sep=" ").removesuffix("+00:00")
+
+
+def _title(path: Path) -> str:
+    from simulator import scenarios
+
+    try:
+        return scenarios.load(path).title
+    except SimulatorError as error:
+        return f"cannot be run: {error}"
+
+
+def _first_line(group: str, name: str) -> str:
+    from simulator import plugins
+
+    try:
+        lines = (plugins.find(group, name, Path()).__doc__ or "").strip().splitlines()
+    except SimulatorError as error:
+        return f"cannot be loaded: {error}"
+    return lines[0] if lines else ""
+
+
+def _console(stderr: bool = False) -> Console:
+    """A console that prints what it is given: brackets in a title are brackets."""
+    from rich.console import Console
+
+    return Console(stderr=stderr, markup=False, highlight=False, emoji=False)
+
+
+def _table(console: Console, rows: Iterator[tuple[str, str]] | Sequence[tuple[str, str]]) -> None:
+    from rich.table import Table
+
+    table = Table.grid(padding=(0, 2))
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
+    for label, value in rows:
+        table.add_row(label, value)
+    console.print(table)
+
+
+@contextmanager
+def _progress(what: str, unit: str) -> Iterator[Callable[[int, int], None] | None]:
+    """A bar on a terminal's standard error; nothing where nobody watches."""
+    console = _console(stderr=True)
+    if not console.is_terminal:
+        yield None
+        return
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TextColumn(unit), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True) as bar:
+        task = bar.add_task(what, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+if __name__ == "__main__":
+    main()
