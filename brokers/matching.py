@@ -24,50 +24,33 @@ class Working:
     It waits for *reason* since the row *since*; *until* is the last row that was looked at, *now* what the newest one said.
     """
 
-    __slots__ = (
-        "arrived",
-        "id",
-        "instrument",
-        "kind",
-        "limit",
-        "met",
-        "notional",
-        "now",
-        "order",
-        "paid",
-        "reason",
-        "refused",
-        "remaining",
-        "sequence",
-        "session",
-        "shares",
-        "since",
-        "stop",
-        "tif",
-        "triggered",
-        "until",
-    )
+    # How every order begins; what changes is kept with the order itself.
+    triggered = met = refused = False
+    shares = notional = paid = 0.0
+    reason = now = int(rules.FILLED)
+    session = -1
 
     def __init__(self, order: Order, limit: float, stop: float, arrived: int, sequence: int, row: int) -> None:
         self.order = order
         self.id, self.instrument, self.remaining, self.kind, _, _, self.tif, _, _ = order
         self.limit, self.stop, self.arrived, self.sequence = limit, stop, arrived, sequence
-        self.triggered = self.met = self.refused = False
-        self.shares = self.notional = self.paid = 0.0
-        self.reason = self.now = rules.FILLED
-        self.session = -1
         self.since = self.until = row
+
+    @property
+    def is_eager(self) -> bool:
+        """Any bar may fill or end it, wherever its prices are."""
+        return self.kind == rules.MARKET or self.tif != rules.GTC
 
 
 class Book:
-    """The open orders of one instrument, oldest first. A bar strictly between *below* and *above* touches none of them."""
+    """The resting orders of one instrument, oldest first. A bar strictly between *below* and *above* touches none of them."""
 
-    __slots__ = ("above", "below", "changed", "instrument", "orders")
+    __slots__ = ("above", "below", "instrument", "orders")
 
     def __init__(self, instrument: int) -> None:
         self.instrument = instrument
         self.orders: list[Working] = []
-        self.below, self.above, self.changed = -inf, inf, False
+        self.below, self.above = -inf, inf
 
     def add(self, working: Working) -> None:
         """One more order, behind those that are there."""
@@ -77,8 +60,8 @@ class Book:
     def listen(self, working: Working) -> None:
         """Widen the triggers to this order's price."""
         kind = working.kind
-        if kind == rules.MARKET or working.tif != rules.GTC or (kind == rules.STOP and working.triggered):
-            # These fill, or may end, in any bar.
+        if kind == rules.STOP and working.triggered:
+            # The rest of it waits for volume, and trades in any bar.
             self.below = inf
             return
         rests = kind == rules.LIMIT or working.triggered
@@ -92,11 +75,8 @@ class Book:
 
     def tidy(self) -> bool:
         """Forget what is done and set the triggers anew; whether any order is left."""
-        if len(self.orders) == 1 and not self.orders[0].remaining:
-            self.orders.clear()
-        else:
-            self.orders = [working for working in self.orders if working.remaining]
-        self.below, self.above, self.changed = -inf, inf, False
+        self.orders = [working for working in self.orders if working.remaining]
+        self.below, self.above = -inf, inf
         for working in self.orders:
             self.listen(working)
         return bool(self.orders)
@@ -139,7 +119,7 @@ class Table:
 
     @classmethod
     def of(cls, orders: Sequence[Working]) -> Table:
-        """Single orders as columns."""
+        """Single orders as columns, whose waits are known up to the row before."""
         ints, floats = np.zeros((batches.INTS, len(orders)), np.int64), np.zeros((batches.FLOATS, len(orders)))
         for k, x in enumerate(orders):
             ints[:, k] = (
@@ -155,7 +135,6 @@ class Market:
     __slots__ = (
         "_lots",
         "_pending",
-        "budgets",
         "cap",
         "cash",
         "cash_account",
@@ -163,7 +142,6 @@ class Market:
         "equity",
         "fee",
         "gross",
-        "held",
         "keeps_row",
         "leverage_max",
         "open_orders",
@@ -172,10 +150,10 @@ class Market:
         "row",
         "settings",
         "slippage",
-        "taken",
         "tape",
         "terms",
         "through_ticks",
+        "used",
         "volume_window",
     )
 
@@ -184,10 +162,8 @@ class Market:
         self.tape, self.portfolio, self.terms = tape, portfolio, [tuple(row) for row in tape.terms.tolist()]
         self.pending, self.open_orders = np.zeros(n, np.int64), np.zeros(n, np.int64)
         self._pending, self._lots = self.pending.data, portfolio.lots.data
-        # By instrument, for the row that is worked: lots that its volume still has for us, lots we took, lots held by now.
-        self.budgets: dict[int, int] = {}
-        self.taken: dict[int, int] = {}
-        self.held: dict[int, int] = {}
+        # By instrument, for the row that is worked: lots that its volume still has for us, lots that we took, and how the position changed.
+        self.used: dict[int, tuple[int, int, int]] = {}
         self.cash_account, self.leverage_max = account.kind == "cash", account.leverage_max
         tariff, slippage = settings.commission, settings.slippage
         self.fee = (tariff.per_share, tariff.per_order, tariff.bps / 10_000.0, tariff.minimum, tariff.maximum, tariff.round_to_cents)
@@ -209,51 +185,41 @@ class Market:
         portfolio = self.portfolio
         if row != self.row:
             self.row = row
-            self.budgets.clear()
-            self.taken.clear()
-        self.held.clear()
+            if self.used:
+                self.used.clear()
+        elif self.used:
+            # Back in the same row: what was taken of it stays taken, and is booked by now.
+            self.used = {i: (budget, taken, 0) for i, (budget, taken, _) in self.used.items()}
         self.cash = portfolio.cash
         self.equity, self.gross = portfolio.worth()
 
     def meet(self, orders: Sequence[Working], market_at: int, opened_at: int, events: list[Event]) -> None:
         """These orders, oldest first, meet the row: fills by their moment in the bar, then what became of each. Done ones have none remaining."""
         tape = self.tape
-        base, day = self.row * tape.width, tape.days[self.row]
+        base = self.row * tape.width
         later: list[tuple[int, float, bool, Working]] = []
         for working in orders:
-            i = working.instrument
-            k = base + i
+            k = base + working.instrument
             working.met = False
             if working.arrived > opened_at:
                 working.now = rules.NOT_YET_THERE
                 continue
-            if working.session < 0:
-                working.session = day
-            elif working.tif == rules.DAY and working.session < day:
-                working.now = rules.SESSION_END
-                continue
-            close = tape.closes[k]
-            if close != close:
-                working.now = rules.NO_BAR
-                continue
+            if working.tif == rules.DAY:
+                day = tape.days[self.row]
+                if working.session < 0:
+                    working.session = day
+                elif working.session < day:
+                    working.now = rules.SESSION_END
+                    continue
+            # A missing bar has NaN for its volume, too.
             if not tape.volumes[k] > 0.0:
-                working.now = rules.ZERO_VOLUME
+                working.now = rules.NO_BAR if tape.closes[k] != tape.closes[k] else rules.ZERO_VOLUME
                 continue
             working.met = True
-            _, _, _, _, tick_up, tick_down = self.terms[i]
-            price, moment, taker, working.triggered, working.now = rules.match(
-                working.remaining,
-                working.kind,
-                working.limit,
-                working.stop,
-                working.triggered,
-                self.through_ticks * (tick_up / tick_down),
-                market_at,
-                tape.opens[k],
-                tape.highs[k],
-                tape.lows[k],
-                close,
-            )
+            if working.kind == rules.MARKET:
+                price, moment, taker, working.now = rules.market_price(market_at, tape.opens[k], tape.closes[k]), market_at, True, rules.FILLED
+            else:
+                price, moment, taker = self._match(working, k)
             if working.now == rules.FILLED:
                 if moment == rules.AT_OPEN:
                     self._trade(working, price, taker, events)
@@ -267,15 +233,35 @@ class Market:
             if working.remaining or working.reason:
                 self._look_back(working, events)
 
+    def _match(self, working: Working, k: int) -> tuple[float, int, bool]:
+        """Where an order with a price of its own meets the bar at place *k* of the tape: (price, moment, is taker)."""
+        tape = self.tape
+        _, _, _, _, tick_up, tick_down = self.terms[working.instrument]
+        price, moment, taker, working.triggered, working.now = rules.match(
+            working.remaining,
+            working.kind,
+            working.limit,
+            working.stop,
+            working.triggered,
+            self.through_ticks * (tick_up / tick_down),
+            rules.AT_OPEN,
+            tape.opens[k],
+            tape.highs[k],
+            tape.lows[k],
+            tape.closes[k],
+        )
+        return price, moment, taker
+
     def _trade(self, working: Working, price: float, taker: bool, events: list[Event]) -> None:
         """Fill as much of an order as the bar's volume and the account allow."""
         i, lots, row = working.instrument, working.remaining, self.row
         up, down, multiplier, _, _, _ = self.terms[i]
         volume = self.tape.volumes[row * self.tape.width + i]
-        budget = self.budgets.get(i)
-        if budget is None:
+        if i in self.used:
+            budget, taken, change = self.used[i]
+        else:
             basis = tapes.trailing_volume(self.tape.panel[4], i, row, self.volume_window) if self.volume_window else volume
-            budget = rules.budget(basis, self.cap, up, down)
+            budget, taken, change = rules.budget(basis, self.cap, up, down), 0, 0
         wanted = lots if lots > 0 else -lots
         take = wanted
         if budget < wanted:
@@ -287,7 +273,7 @@ class Market:
         got = price
         model, amount, window = self.slippage
         if taker and model:
-            share = (self.taken.get(i, 0) + take) * up / down / volume
+            share = (taken + take) * up / down / volume
             sigma, days = nan, nan
             if model == rules.SQUARE_ROOT:
                 sigma, days = tapes.impact_of(self.tape.panel_days, self.tape.panel, i, row, window, take * up / down)
@@ -298,7 +284,7 @@ class Market:
         per_share, per_order, rate, least, most, cents = self.fee
         due = rules.fee(shares, notional, working.paid, per_share, per_order, rate, least, most, cents)
         value = traded * up / down * multiplier
-        held = self.held[i] if i in self.held else self._lots[i]
+        held = self._lots[i] + change
         then = held + traded
         mark_row = self.portfolio.row
         mark = self.tape.marked[mark_row * self.tape.width + i] if mark_row >= 0 else nan
@@ -309,9 +295,7 @@ class Market:
         if reason:
             working.now, working.refused = reason, True
             return
-        self.budgets[i] = budget - take
-        self.taken[i] = self.taken.get(i, 0) + take
-        self.held[i] = then
+        self.used[i] = budget - take, taken + take, change + traded
         self._pending[i] -= traded
         self.cash = self.cash - value * got - due
         working.shares, working.notional, working.paid = shares, notional, working.paid + due
@@ -376,8 +360,8 @@ class Market:
         tape, m = self.tape, table.count
         held, budgets, taken = self.portfolio.lots.copy(), np.empty(tape.width, np.int64), np.zeros(tape.width, np.int64)
         budgets.fill(-1)
-        for i, left_over in self.budgets.items():
-            budgets[i], taken[i] = left_over, self.taken[i]
+        for i, (left_over, took, change) in self.used.items():
+            budgets[i], taken[i], held[i] = left_over, took, held[i] + change
         fill_ints, fill_floats, notes = np.empty((4, m), np.int64), np.empty((3, m)), np.empty((6, 3 * m), np.int64)
         fills, noted, left = batches.work(
             self.row,
@@ -406,9 +390,7 @@ class Market:
             ids, instruments, lots, takers = (fill_ints[row, :fills] for row in range(4))
             prices, slippages, commissions = (fill_floats[row, :fills] for row in range(3))
             if self.keeps_row:
-                used = np.flatnonzero(taken)
-                self.budgets.update(zip(used.tolist(), budgets[used].tolist(), strict=True))
-                self.taken.update(zip(used.tolist(), taken[used].tolist(), strict=True))
+                self.used = {i: (int(budgets[i]), int(taken[i]), 0) for i in np.flatnonzero(taken).tolist()}
             events.append(FillBatch(ids, instruments, lots, prices, slippages, commissions, takers))
         ats = tape.ats
         for what, id, i, reason, first, last in notes[:, :noted].T.tolist():

@@ -130,9 +130,11 @@ class SimulatedBroker:
         self._market_at = rules.AT_CLOSE if settings.timing == "next_close" else rules.AT_OPEN
         self._same_close, self._slicing = settings.timing == "same_close", settings.slicing
         self._latency = round(settings.latency_seconds * SECOND)
-        self._busy, self._sequence = False, 0
+        # Whether any order is open, and whether all that are wait for their prices.
+        self._open_at_all = self._all_rest = False
+        self._sequence = 0
         self._books: dict[int, Book] = {}
-        self._idle: dict[int, Book] = {}
+        self._eager: list[Working] = []
         self._singles: dict[int, Working] = {}
         self._table = Table()
         self._sent_as: dict[str, Order] = {}
@@ -155,7 +157,7 @@ class SimulatedBroker:
             approved = sorted(approved, key=lambda wish: isinstance(wish, Order) and wish.lots > 0)
         row = self.portfolio.row
         now, first = self.tape.ats[row], self._sequence
-        self._busy = True
+        self._open_at_all, self._all_rest = True, False
         for wish in approved:
             if isinstance(wish, Order):
                 if wish.client_id and not self._is_new(wish, answers):
@@ -174,7 +176,7 @@ class SimulatedBroker:
                 self._change(wish, answers)
         if self._same_close and self._sequence > first:
             self._fill_at_this_close(first, row, answers)
-        return tuple(answers)
+        return tuple(answers) if answers else NOTHING
 
     def _is_new(self, order: Order, answers: list[Event]) -> bool:
         """Whether this client_id comes for the first time. If not, the same order again changes nothing, and another one is refused."""
@@ -202,10 +204,12 @@ class SimulatedBroker:
             return
         self._sequence += 1
         working = self._singles[id] = Working(order, limit, stop, at, self._sequence, row)
-        book = self._books.get(i)
-        if book is None:
-            book = self._books[i] = self._idle.pop(i) if i in self._idle else Book(i)
-        book.add(working)
+        if working.is_eager:
+            self._eager.append(working)
+        else:
+            if i not in self._books:
+                self._books[i] = Book(i)
+            self._books[i].add(working)
 
     def _take_batch(self, batch: OrderBatch, at: int, row: int, answers: list[Event]) -> None:
         """Accept a batch as columns; where orders take time or are cut, one by one."""
@@ -244,7 +248,7 @@ class SimulatedBroker:
         if new.any():
             table = self._table.split(new)
             for working in singles:
-                self._books[working.instrument].orders.remove(working)
+                self._eager.remove(working)
                 del self._singles[working.id]
             if singles:
                 table.join(Table.of(singles))
@@ -252,7 +256,7 @@ class SimulatedBroker:
             self._table.join(table)
         else:
             self.market.meet(singles, rules.AT_CLOSE, self.tape.ats[row], answers)
-            self._put_away(singles)
+            self._put_away(singles, ())
 
     # What takes time: processes in integer nanoseconds.
 
@@ -412,10 +416,12 @@ class SimulatedBroker:
             self._close(order, parent.order.instrument, parent.remaining - parent.lost, state, reason, answers, of=parent.remaining)
         elif order in self._singles:
             working = self._singles.pop(order)
-            book = self._books[working.instrument]
             self.market.take_back(working, row, answers)
-            left, working.remaining, book.changed = working.remaining, 0, True
-            self._sweep((book,))
+            left, working.remaining = working.remaining, 0
+            if working.is_eager:
+                self._eager.remove(working)
+            else:
+                self._sweep((self._books[working.instrument],))
             self._close(order, working.instrument, left, state, reason, answers)
         else:
             ints = self._table.split(self._table.ids == order).ints[:, 0].tolist()
@@ -441,60 +447,65 @@ class SimulatedBroker:
 
     def work(self, bars: Bars) -> tuple[Event, ...]:
         """What happened to open orders in these bars."""
-        if not self._busy:
+        if not self._open_at_all:
             return NOTHING
+        tape, row, touched = bars.tape, bars.row, None
         events = self._run_to(bars.closed_at) if self._timed else []
-        tape, row = bars.tape, bars.row
-        base, lows, highs = row * tape.width, tape.lows, tape.highs
-        touched = []
         for i, book in self._books.items():
             # A missing bar is NaN and compares false, so that its orders are looked at too.
-            if not (lows[base + i] > book.below and highs[base + i] < book.above):
-                touched.append(book)  # most bars touch none, and a comprehension costs a call
-        table = self._table
-        if table.count:
-            for book in touched:
-                self._into_table(book, row, events)
+            k = row * tape.width + i
+            if not (tape.lows[k] > book.below and tape.highs[k] < book.above):
+                touched = [book] if touched is None else [*touched, book]
+        if touched is None and self._all_rest:
+            return NOTHING
+        orders = self._eager
+        if touched is not None:
+            orders = sorted([*orders, *(working for book in touched for working in book.orders)], key=_by_sequence)
+        if self._table.count:
+            self._into_table(orders, row, events)
             self.market.begin(row)
-            self.market.meet_table(table, self._market_at, tape.starts[row], events)
-        elif touched:
-            orders = touched[0].orders if len(touched) == 1 else sorted((x for book in touched for x in book.orders), key=_by_sequence)
+            self.market.meet_table(self._table, self._market_at, tape.starts[row], events)
+        elif orders:
             self.market.begin(row)
             self.market.meet(orders, self._market_at, tape.starts[row], events)
-            self._put_away(orders)
-            self._sweep(touched)
-        elif not events:
-            return NOTHING
+            self._put_away(orders, touched or ())
         if self._parent_of:
             self._settle_parents(events)
-        self._busy = bool(self._books or table.count or self._timed)
+        self._all_rest = not (self._eager or self._table.count or self._timed)
+        self._open_at_all = bool(self._books) or not self._all_rest
         return tuple(events)
 
-    def _into_table(self, book: Book, row: int, events: list[Event]) -> None:
-        """Move a book's orders into the table, in their place."""
-        for working in book.orders:
+    def _into_table(self, orders: Sequence[Working], row: int, events: list[Event]) -> None:
+        """Move single orders into the table, in their place."""
+        if not orders:
+            return
+        for working in orders:
             self.market.pass_over(working, row, events)
+        self._table.join(Table.of(orders))
+        for working in orders:
             del self._singles[working.id]
-        self._table.join(Table.of(book.orders))
-        book.orders.clear()
-        book.tidy()
-        self._idle[book.instrument] = self._books.pop(book.instrument)
+            working.remaining = 0
+        self._eager = []
+        self._sweep([self._books[i] for i in dict.fromkeys(working.instrument for working in orders if not working.is_eager)])
 
-    def _put_away(self, orders: Sequence[Working]) -> None:
-        """Forget the orders that are done, and have the books of those that changed set their triggers anew."""
+    def _put_away(self, orders: Sequence[Working], touched: Sequence[Book]) -> None:
+        """Forget the orders that are done, and have the books that were touched set their triggers anew."""
+        done = False
         for working in orders:
             if not working.remaining:
                 del self._singles[working.id]
                 self._open[working.instrument] -= 1
-                self._books[working.instrument].changed = True
-            elif working.triggered:
-                self._books[working.instrument].changed = True
+                done = True
+        if done:
+            self._eager = [working for working in self._eager if working.remaining]
+        if touched:
+            self._sweep(touched)
 
     def _sweep(self, books: Iterable[Book]) -> None:
-        """Put books away in which nothing is left."""
+        """Set triggers anew, and put books away in which nothing is left."""
         for book in books:
-            if book.changed and not book.tidy():
-                self._idle[book.instrument] = self._books.pop(book.instrument)
+            if not book.tidy():
+                del self._books[book.instrument]
 
 
 def _by_sequence(working: Working) -> int:

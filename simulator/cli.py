@@ -99,8 +99,8 @@ def run(
     scenario = scenarios.load(source, settings or ())
     if out is not None:
         folders.check(out)
-    tape = _tape(scenario)
-    with _progress(scenario.name, "bars") as progress:
+    with scenarios.naming(source, settings or ()), _progress(scenario.name, "bars") as progress:
+        tape = _tape(scenario)
         began = perf_counter()
         result = assembly.run(scenario, tape=tape, check=audit, progress=progress)
         seconds = perf_counter() - began
@@ -120,7 +120,9 @@ def check(source: Source, settings: Settings = None) -> None:
     from simulator import scenarios
 
     scenario = scenarios.load(source, settings or ())
-    _table(_console(), _plan(scenario, _tape(scenario)))
+    with scenarios.naming(source, settings or ()):
+        tape = _tape(scenario)
+    _table(_console(), _plan(scenario, tape))
 
 
 @app.command("list")
@@ -131,7 +133,7 @@ def list_all() -> None:
     console = _console()
     for heading, rows in (
         ("scenarios", [(name, _title(path)) for name, path in scenarios.bundled().items()]),
-        *((f"{word} plug-ins", [(name, _first_line(group, name)) for name in plugins.names(group)]) for group, word in plugins.WORDS.items()),
+        *((f"{word} plug-ins", [(name, _purpose(group, name)) for name in plugins.names(group)]) for group, word in plugins.WORDS.items()),
     ):
         console.print(f"{heading}:")
         _table(console, [(f"  {name}", words) for name, words in rows])
@@ -151,7 +153,7 @@ def prove(
     from simulator.loop import prover
 
     scenario = scenarios.load(source, settings or ())
-    with _progress(f"proving {scenario.name}", "points") as progress:
+    with scenarios.naming(source, settings or ()), _progress(f"proving {scenario.name}", "points") as progress:
         certificate = prover.prove(scenario, points=points, progress=progress)
     _console().print(certificate.words(), soft_wrap=True)
     if not certificate.passed:
@@ -164,7 +166,7 @@ def _tape(scenario: Scenario) -> Tape:
 
     tape: Tape = scenarios.check(scenario).feed.load(seed=scenario.seed, folder=scenario.folder)
     if not len(tape):
-        raise ScenarioError(f"{scenario.name}: its feed '{scenario.feed.name}' has no bars: widen its dates, or name another source")
+        raise ScenarioError(f"its feed '{scenario.feed.name}' has no bars: widen its dates, or name another source")
     return tape
 
 
@@ -258,14 +260,17 @@ def _title(path: Path) -> str:
         return f"cannot be run: {error}"
 
 
-def _first_line(group: str, name: str) -> str:
+def _purpose(group: str, name: str) -> str:
+    """The first sentence of a plug-in's docstring."""
+    import re
+
     from simulator import plugins
 
     try:
-        lines = (plugins.find(group, name, Path()).__doc__ or "").strip().splitlines()
+        words = " ".join((plugins.find(group, name, Path()).__doc__ or "").replace("*", "").split())
     except SimulatorError as error:
         return f"cannot be loaded: {error}"
-    return lines[0] if lines else ""
+    return re.split(r"(?<=[.]) (?=[A-Z])", words)[0]
 
 
 def _console(stderr: bool = False) -> Console:

@@ -214,8 +214,7 @@ def _hint(kind: type, field: Field[Any], where: str) -> object:
 
 
 def _default(field: Field[Any]) -> str:
-    plain = isinstance(field.default, str | int | float)
-    return f" ({said(field.default)} by default)" if plain else ""
+    return f" ({said(field.default)} by default)" if isinstance(field.default, str | int | float) and field.default != "" else ""
 
 
 def said(value: object) -> str:
@@ -278,5 +277,5 @@ def _fault(fault: Any, where: str, default: str) -> str:
         # Every choice is named already; only a near miss has something to add.
         hint = nearest(str(fault["input"]), expected.replace("'", "").replace(" or ", ", ").split(", "))
         return f"{where} must be {expected}, was {value}{hint if 'did you mean' in hint else ''}"
-    must = MUST.get(kind) or fault["msg"].replace("Input should be", "must be").replace("Input should", "should")
+    must = MUST.get(kind) or fault["msg"].replace("Input should be", "must be").removeprefix("Tuple ")
     return f"{where} {must}{default}, was {value}"

@@ -90,7 +90,7 @@ def load(source: str | Path, overrides: Sequence[str] = ()) -> Scenario:
     """
     path = locate(source)
     tables = _read(path)
-    with _naming(f"{source} with {', '.join(overrides)}" if overrides else str(source)):
+    with naming(source, overrides):
         if isinstance(broker := tables.setdefault("broker", {}), dict):
             broker.setdefault("name", "simulated")
         for override in overrides:
@@ -124,11 +124,12 @@ def locate(source: str | Path) -> Path:
 
 
 @contextmanager
-def _naming(place: str) -> Iterator[None]:
-    """Put *place* before what goes wrong inside."""
+def naming(source: str | Path, overrides: Sequence[str] = ()) -> Iterator[None]:
+    """Put *source*, and what was set over it, before what goes wrong inside."""
     try:
         yield
     except SimulatorError as error:
+        place = f"{source} with {', '.join(overrides)}" if overrides else source
         raise ScenarioError(f"{place}: {error}") from error
 
 
@@ -143,7 +144,9 @@ def _read(path: Path) -> dict[str, Any]:
         raise ScenarioError(f"{str(path)!r}: cannot be a path: {error}") from None
     try:
         return tomllib.loads(text)
-    except (ValueError, RecursionError) as error:
+    except RecursionError:
+        raise ScenarioError(f"{path}: not valid TOML: nested too deeply") from None
+    except ValueError as error:
         # The parser speaks of lines, but for what is missing at the very end.
         said = str(error).replace("at end of document", f"at the end, line {len(text.splitlines())}")
         raise ScenarioError(f"{path}: not valid TOML: {said}") from None

@@ -73,9 +73,8 @@ class Needy:
 
 @dataclass(frozen=True)
 class Odd:
-    callback: Callable[[int], int] | None = None
+    opaque: Plain | None = None
     unresolved: Unknown = None
-    opaque: Path | Write | None = None
 
 
 class Plain:
@@ -150,8 +149,8 @@ def test_a_file_without_a_class_name_is_told_what_there_is(write: Write) -> None
 
 
 def test_a_file_that_raises_is_shown_with_its_line_and_last_words(write: Write) -> None:
-    with pytest.raises(PluginError, match=r"mine\.py, line 3, raised ZeroDivisionError: division by zero"):
-        find(STRATEGIES, "mine.py:Mine", write("def bad():\n    return 1 // 0\nbad()\n".replace("return 1 // 0\nbad", "pass\n1 // 0\nbad")))
+    with pytest.raises(PluginError, match=r"mine\.py, line 2, raised ZeroDivisionError"):
+        find(STRATEGIES, "mine.py:Mine", write("def bad():\n    return 1 // 0\n\nbad()\n"))
     assert not [name for name, module in sys.modules.items() if name.startswith("tradewind_plugin_") and not hasattr(module, "Mine")]
 
 
@@ -317,10 +316,10 @@ def test_a_missing_parameter_is_named() -> None:
         (Plain, {"b": 1, "a": 2}, "strategy: Plain is not a dataclass, so it takes no parameters, was given a, b"),
         (Untold, {}, "strategy: Untold cannot be built: TypeError: "),
         (Example, {"fast": 13}, "strategy: Example cannot be built: ZeroDivisionError: thirteen"),
-        (Odd, {"callback": 1}, "strategy.callback is of a type that a scenario cannot give"),
+        (Odd, {"opaque": 1}, "strategy.opaque is of a type that a scenario cannot give"),
         (Odd, {"unresolved": 1}, "strategy.unresolved: Odd declares it as 'Unknown', which cannot be resolved: NameError"),
     ],
-    ids=["no dataclass", "its own init", "raised", "callable", "unresolved"],
+    ids=["no dataclass", "its own init", "raised", "opaque", "unresolved"],
 )
 def test_what_its_author_got_wrong_is_a_plug_in_error(kind: type, given: dict[str, object], sentence: str) -> None:
     with pytest.raises(PluginError) as caught:

@@ -86,7 +86,7 @@ class Portfolio:
     def exposure(self, pending: IntArray) -> tuple[float, float]:
         """Gross and net exposure of what is held and *pending* (lots by instrument), at the last marks. What has no price yet counts nothing."""
         if self.width == 1:
-            total = self._lots[0] + int(pending[0])
+            total = self._lots[0] + pending.item(0)
             if not total:
                 return 0.0, 0.0
             value = total * self._terms[0][3] * self.bars.tape.marked[self.row]

@@ -275,9 +275,11 @@ def troubles(read: Read) -> dict[int, str]:
     good = np.array([k for k in range(len(read.rows)) if k not in found], np.int64) if found else np.arange(len(read.rows))
     ends = read.closed_at[good]
     latest = np.maximum.accumulate(ends)
-    for j in (np.flatnonzero(ends[1:] <= latest[:-1]) + 1).tolist():
-        k, before = int(good[j]), int(good[np.flatnonzero(ends[:j] == latest[j - 1])[0]])
-        how = "repeats" if ends[j] == latest[j - 1] else "is out of order: it comes after"
+    risen = np.concatenate([[True], ends[1:] > latest[:-1]])[: len(ends)]
+    holder = np.maximum.accumulate(np.where(risen, np.arange(len(ends)), 0))
+    for j in np.flatnonzero(~risen).tolist():
+        k, before = int(good[j]), int(good[holder[j]])
+        how = "repeats" if ends[j] == latest[j] else "is out of order: it comes after"
         found[k] = f"{read.where(k)}: date must increase, but {read.when(k)} {how} {read.when(before)} in row {read.rows[before]} ({read.symbol})"
     return dict(sorted(found.items()))
 
@@ -295,17 +297,13 @@ def jumps(read: Read) -> list[str]:
 # The tape of what passed.
 
 
-def passed(
-    reads: Sequence[Read], instruments: Sequence[Instrument], *, truth: Truth, on_bad_bar: str = "refuse", notes: Sequence[str] = (), key: str = ""
-) -> Tape:
+def passed(reads: Sequence[Read], instruments: Sequence[Instrument], *, truth: Truth, on_bad_bar: str = "refuse") -> Tape:
     """The tape of all bars that pass the checks, on the union of their instants, NaN where an instrument has no bar.
 
     *reads* may hold several parts of one instrument, in the order of time. Raises DataError at the first bar that fails; with *on_bad_bar* "skip"
-    such bars are left out and listed in `tape.notes`, and so are jumps of more than 40 %. *key* comes before the names of settings in messages.
+    such bars are left out and listed in `tape.notes`, as are jumps of more than 40 %.
     """
-    if on_bad_bar not in ("refuse", "skip"):
-        raise DataError(f"{key}on_bad_bar must be 'refuse' or 'skip', was {on_bad_bar!r}")
-    said = list(notes)
+    said: list[str] = []
     parts: dict[str, list[Read]] = {instrument.symbol: [] for instrument in instruments}
     for read in reads:
         wrong = troubles(read)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypedDict, Unpack
@@ -216,7 +216,7 @@ def tape_from_frames(frames: Mapping[str, pd.DataFrame], **declared: Unpack[Decl
 
 
 def tape_from_columns(
-    bars: Mapping[str, Mapping[str, Sequence[Any]]],
+    bars: Mapping[str, Mapping[str, Any] | pd.DataFrame],
     *,
     stamps: str | None = None,
     interval: str | None = None,
@@ -242,18 +242,25 @@ def tape_from_columns(
         if symbol not in bars:
             raise DataError(f"instruments: there are no bars of {symbol!r}{nearest(symbol, bars)}")
     reads: list[Read] = []
-    volumes = set()
     for symbol, columns in bars.items():
-        place = f"bars of {symbol!r}"
-        names = [str(name).lower() for name in columns]
-        volume = "shares" if "volume" in names else "none"
-        told = Declared(stamps=stamps, interval=interval, timezone=timezone, hours=hours, adjusted=adjusted, opens=opens, volume=volume)
-        framed = hasattr(columns, "columns")
-        table = _table(columns, symbol, told, place) if framed else _columns(list(columns), list(columns.values()), symbol, told, place)
+        place, header = f"bars of {symbol!r}", [str(name) for name in columns]
+        told = Declared(
+            stamps=stamps,
+            interval=interval,
+            timezone=timezone,
+            hours=hours,
+            adjusted=adjusted,
+            opens=opens,
+            on_bad_bar=on_bad_bar,
+            volume="shares" if "volume" in (name.lower() for name in header) else "none",
+        )
+        if isinstance(columns, Mapping):
+            table = _columns(header, list(columns.values()), symbol, told, place)
+        else:
+            table = _table(columns, symbol, told, place)
         reads += table.by_instrument(_inferred(told, table))
-        volumes.add(volume)
     known = [given.get(symbol, Instrument(symbol, tick=tick, lot=lot)) for symbol in bars]
-    truth = Truth("given", adjusted, "shares" if "shares" in volumes else "none", opens)
+    truth = Truth("given", adjusted, "shares" if any("volume" in read.fields for read in reads) else "none", opens)
     return passed(reads, known, truth=truth, on_bad_bar=on_bad_bar)
 
 
@@ -267,15 +274,7 @@ def _inferred(told: Declared, table: Table) -> Declared:
     interval = f"{step // 10**9}s" if step % 10**9 == 0 else None
     if told.interval is None and interval is None:
         raise DataError(f"{table.place}: its stamps are {step} ns apart, so interval must say how long a bar is, in whole seconds")
-    return Declared(
-        stamps=told.stamps or "close",
-        interval=told.interval or interval,
-        timezone=told.timezone,
-        hours=told.hours,
-        adjusted=told.adjusted,
-        opens=told.opens,
-        volume=told.volume,
-    )
+    return replace(told, stamps=told.stamps or "close", interval=told.interval or interval)
 
 
 def _table(frame: Any, symbol: str | None, declared: Declared, place: str, rows: IntArray | None = None) -> Table:

@@ -1,8 +1,8 @@
 """Made-up markets, some with answers known in closed form: what they do is stated, seeded and rounded to the tick.
 
-With an interval of "1d" bars are business days (Monday to Friday, each a whole UTC day); shorter ones run round the clock from midnight UTC of *start*.
-Every market is a function of its settings and the seed, a longer one begins as the shorter one does, and each instrument has its own stream of random
-numbers, keyed by its symbol, so that one more disturbs no other.
+With an interval of "1d" bars are business days (Monday to Friday, each a whole UTC day); shorter ones run round the clock from midnight UTC of
+*start*. Every market is a function of its settings and the seed, a longer one begins as the shorter one does, and each instrument has its own stream
+of random numbers, keyed by its symbol, so that one more disturbs no other.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from simulator.errors import ScenarioError
-from simulator.feeds.checks import Read, passed
+from simulator.feeds.checks import PRICES, Read, passed
 from simulator.loop.randomness import stream
 from simulator.market.calendars import parse_interval, session_times
 from simulator.market.instruments import Instrument
@@ -49,8 +49,8 @@ class Flat:
 class Trend:
     """A price that grows by the same fraction each bar, O = H = L = C: bar t has price x (1 + growth)^t, rounded to the tick.
 
-    What is bought in bar k and held to the last one, n - 1, earns (1 + growth)^(n - 1 - k) - 1, up to that rounding and less costs. A market order sent
-    after the first bar is filled in bar 1. With tick "0" nothing is rounded.
+    What is bought in bar k and held to the last one, n - 1, earns (1 + growth)^(n - 1 - k) - 1, up to that rounding and less costs. A market order
+    sent after the first bar is filled in bar 1. With tick "0" nothing is rounded.
     """
 
     bars: int = 252
@@ -66,8 +66,12 @@ class Trend:
         """The tape, the same for every *seed*. Raises ScenarioError for settings that cannot be meant."""
         _at_least("price", self.price)
         _at_least("volume", self.volume)
-        _within("growth", self.growth, -1.0, 1.0)
-        prices = [self.price * (1.0 + self.growth) ** t for t in range(_count(self.bars))]
+        if not -1.0 < self.growth < float("inf"):
+            raise ScenarioError(f"feed.growth must be above -1, since a price stays above 0, was {self.growth}")
+        try:
+            prices = [self.price * (1.0 + self.growth) ** t for t in range(_count(self.bars))]
+        except OverflowError:
+            raise ScenarioError(f"feed.growth of {self.growth} over {self.bars} bars is more than a number can hold; take less of either") from None
         return _one_price(np.array(prices), self.volume, self.symbol, self.start, self.interval, self.tick, f"grows by {self.growth} a bar")
 
 
@@ -92,7 +96,7 @@ class Jump:
         """The tape, the same for every *seed*. Raises ScenarioError for settings that cannot be meant."""
         _at_least("price", self.price)
         _at_least("volume", self.volume)
-        if not self.size > -1.0:
+        if not -1.0 < self.size < float("inf"):
             raise ScenarioError(f"feed.size must be above -1, since a price stays above 0, was {self.size}")
         if not 0 < self.at < _count(self.bars):
             raise ScenarioError(f"feed.at must be a bar from 1 to {self.bars - 1}, was {self.at}")
@@ -251,7 +255,7 @@ class Cointegrated:
 
 def _one_price(prices: FloatArray, volume: float, symbol: str, start: date, interval: str, tick: str, what: str) -> Tape:
     rounded = _on_grid(prices, _instrument(symbol, tick))
-    fields = {name: rounded for name in ("open", "high", "low", "close")} | {"volume": np.full(len(prices), volume)}
+    fields = dict.fromkeys(PRICES, rounded) | {"volume": np.full(len(prices), volume)}
     return _tape([_read(symbol, start, interval, fields)], tick, what)
 
 

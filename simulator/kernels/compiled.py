@@ -74,6 +74,7 @@ for _rule in (
     rules.whole_lots,
     rules.on_grid,
     rules.place,
+    rules.market_price,
     rules.meet,
     rules.match,
     rules.budget,

@@ -59,9 +59,8 @@ def run(code: int, states: Array, gate: Array, a: Array, b: Array, c: Array, d: 
             if code == SMA:
                 # What take does, without its calls: nearly every strategy asks for means, and this halves their cost.
                 for t in range(block, end):
-                    x = a[t, i]
-                    if usable(gate[t, i], x, x, x, x):
-                        value = known(sma(state, x, x, x, x))
+                    if usable(gate[t, i], a[t, i], b[t, i], c[t, i], d[t, i]):
+                        value = known(sma(state, a[t, i], b[t, i], c[t, i], d[t, i]))
                     out[t, i] = value
             else:
                 for t in range(block, end):

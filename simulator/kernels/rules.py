@@ -122,25 +122,26 @@ def place(lots: int, kind: int, limit: float, stop: float, tick_up: float, tick_
     return limit, stop, reason
 
 
+def market_price(market_at: int, open_: float, close: float) -> float:
+    """The price of a bar at the moment at which market orders trade."""
+    return close if market_at == AT_CLOSE else open_
+
+
 def meet(
     kind: int,
     limit: float,
     stop: float,
     triggered: bool,
     through: float,
-    market_at: int,
     open_: float,
     high: float,
     low: float,
     close: float,
 ) -> tuple[float, int, bool, bool, int]:
-    """Where a buy meets a bar: (price before slippage or NaN, moment, is taker, is triggered, reason).
+    """Where a buy with a price of its own meets a bar: (price before slippage or NaN, moment, is taker, is triggered, reason).
 
-    *through* is how far, in price, the bar must go beyond a limit before it fills (0: a touch is enough). *market_at* is the moment at which
-    market orders trade.
+    *through* is how far, in price, the bar must go beyond a limit before it fills (0: a touch is enough).
     """
-    if kind == MARKET:
-        return (close if market_at == AT_CLOSE else open_), market_at, True, triggered, FILLED
     if kind == STOP:
         # Triggered on an earlier bar, the rest of it waited for volume: by now it is a market order at the open.
         if triggered or open_ >= stop:
@@ -180,10 +181,12 @@ def match(
     low: float,
     close: float,
 ) -> tuple[float, int, bool, bool, int]:
-    """Where an order of *lots* (signed) meets a bar; see meet."""
+    """Where an order of *lots* (signed) meets a bar, see meet. *market_at* is the moment at which market orders trade."""
+    if kind == MARKET:
+        return market_price(market_at, open_, close), market_at, True, triggered, FILLED
     if lots > 0:
-        return meet(kind, limit, stop, triggered, through, market_at, open_, high, low, close)
-    price, moment, taker, triggered, reason = meet(kind, -limit, -stop, triggered, through, market_at, -open_, -low, -high, -close)
+        return meet(kind, limit, stop, triggered, through, open_, high, low, close)
+    price, moment, taker, triggered, reason = meet(kind, -limit, -stop, triggered, through, -open_, -low, -high, -close)
     return -price, moment, taker, triggered, reason
 
 

@@ -9,7 +9,7 @@ A finite window depends on its own values alone, not on where history began: its
 
 from __future__ import annotations
 
-from math import nan, sqrt
+from math import inf, nan, sqrt
 from typing import Any, Final
 
 State = Any
@@ -52,8 +52,8 @@ def take(code: int, state: State, gate: float, a: float, b: float, c: float, d: 
 
 
 def usable(gate: float, a: float, b: float, c: float, d: float) -> bool:
-    """Whether there is a bar (*gate* is a number) and all inputs are finite numbers: x - x is 0 for those alone."""
-    return gate == gate and (a - a) + (b - b) + (c - c) + (d - d) == 0.0
+    """Whether there is a bar (*gate* is a number) and all inputs are finite numbers."""
+    return gate == gate and abs(a) < inf and abs(b) < inf and abs(c) < inf and abs(d) < inf
 
 
 def known(value: float) -> float:

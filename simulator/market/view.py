@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from simulator.ports import Broker
 
 NO_EVENTS: tuple[Event, ...] = ()
+_new = tuple.__new__
 
 
 class Bar(NamedTuple):
@@ -195,7 +196,8 @@ class View:
         lots = quantity if type(quantity) is int and self._whole[i] else self.bars.tape.instruments[i].lots(quantity)
         ids = self.ids
         ids.last = made = ids.last + 1
-        return Order(made, i, lots, kind, limit, stop, tif, client_id, schedule)
+        # The same as calling Order, at half the price.
+        return _new(Order, (made, i, lots, kind, limit, stop, tif, client_id, schedule))
 
     def cancel(self, order: int) -> Cancel:
         """A wish to take back an open order."""

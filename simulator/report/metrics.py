@@ -282,9 +282,9 @@ def sharpe(x: Sample) -> float | str:
 def sharpe_lo(x: Sample) -> float | str:
     """mean(r - rf) / std(r - rf, ddof 1) times n / sqrt(n + 2 sum of (n - k) rho_k for k = 1 to n - 1): corrected for autocorrelation.
 
-    rho_k is the sample autocorrelation at lag k, with the mean and the variance of all N returns. Reaching over a year of lags it is itself noisy,
-    and it needs more than a year of returns. Without autocorrelation it is the Sharpe ratio. Source: Lo (2002), "The statistics of Sharpe
-    ratios", equation 20.
+    rho_k is the sample autocorrelation at lag k, with the mean and the variance of all N returns. Without autocorrelation it is the Sharpe ratio.
+    It reaches over a year of lags, so that it needs more than a year of returns and is noisy on a few: by about sqrt(n / 3 N) of itself.
+    Source: Lo (2002), "The statistics of Sharpe ratios", equation 20.
     """
     lags = round(x.n)
     if len(x.r) <= lags:
@@ -530,9 +530,10 @@ def session_returns(equity: npt.ArrayLike, sessions: IntArray, cash_start: float
 
 
 def periods_of(sessions: IntArray) -> int:
-    """Sessions in a year: 365 where some fall on a Saturday, as in markets that never close, else 252. *sessions* are days since 1970."""
-    # 1970-01-01 was a Thursday.
-    return 365 if bool((np.asarray(sessions) % 7 == 2).any()) else 252
+    """Sessions in a year: 365 where Saturdays and Sundays are among them, as in markets that never close, else 252; as days since 1970."""
+    # 1970-01-01 was a Thursday, so that 2 and 3 are a weekend.
+    weekdays = np.asarray(sessions) % 7
+    return 365 if bool((weekdays == 2).any() and (weekdays == 3).any()) else 252
 
 
 def measures(result: Result) -> dict[str, Measured]:

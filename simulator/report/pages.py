@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from html import escape
-from math import ceil, isnan
+from math import ceil, isnan, sqrt
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from simulator.scenarios import Scenario
 
 POINTS_MAX: Final = 5_000
-MARKERS_MAX: Final = 2_500
+MARKERS_MAX: Final = 1_000
 INSTRUMENTS_MAX: Final = 8
 
 LABELS: Final[dict[str, tuple[str, str]]] = {
@@ -64,7 +64,7 @@ def report(result: Result) -> str:
     from plotly.offline import get_plotlyjs
 
     measured, spent = metrics.measures(result), costs(result)
-    title = result.scenario.title or result.scenario.name if result.scenario else "Orders over bars"
+    title = (result.scenario.title or result.scenario.name) if result.scenario else _symbols(result)
     drawn = _charts(result) if result.rows else {}
     # "<" cannot end the script element early when it is written as an escape.
     payload = json.dumps(drawn, sort_keys=True, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
@@ -118,12 +118,12 @@ def _measure(found: Measured, kind: str) -> str:
 
 def _date(session: int) -> str:
     day = datetime.fromtimestamp(int(session) * 86_400, UTC)
-    return f"{day.day} {day:%b %Y}"
+    return f"{day.day}\u00a0{day:%b %Y}"
 
 
 def _moment(at: int) -> str:
     moment = datetime.fromtimestamp(int(at) // SECOND, UTC)
-    return f"{moment.day} {moment:%b %Y, %H:%M} UTC"
+    return f"{moment.day}\u00a0{moment:%b %Y, %H:%M} UTC"
 
 
 def _count(number: int, noun: str) -> str:
@@ -134,6 +134,12 @@ def _currency(result: Result) -> str:
     """The currency of all instruments, where they have one."""
     known = {x.currency for x in result.tape.instruments}
     return known.pop() if len(known) == 1 else ""
+
+
+def _symbols(result: Result) -> str:
+    """The instruments, or how many there are."""
+    tape = result.tape
+    return ", ".join(x.symbol for x in tape.instruments) if tape.width <= 3 else _count(tape.width, "instrument")
 
 
 def _bars(interval: int) -> str:
@@ -179,9 +185,11 @@ def _table(heads: Sequence[str], rows: Iterable[Sequence[str]], words: int = 1) 
 
 def _header(result: Result, title: str) -> str:
     tape, rows, scenario = result.tape, result.rows, result.scenario
-    symbols = ", ".join(x.symbol for x in tape.instruments) if tape.width <= 3 else _count(tape.width, "instrument")
     span = f", {_date(tape.sessions[0])} to {_date(tape.sessions[rows - 1])}" if rows else ""
-    what = f"{symbols}{span}: {rows:,} {_bars(tape.interval)} bars. Starting capital {_money(result.cash_start)} {_currency(result)}".rstrip() + "."
+    what = (
+        f"{_symbols(result)}{span}: {rows:,} {_bars(tape.interval)} bars. Starting capital {_money(result.cash_start)} {_currency(result)}".rstrip()
+        + "."
+    )
     lines = [f'<p class="over">Backtest</p>\n<h1>{escape(title)}</h1>\n<p class="lede">{escape(what)}</p>']
     if scenario:
         lines.append(f'<p class="lede">{_choices(scenario)}</p>')
@@ -205,7 +213,11 @@ def _headline(result: Result, measured: Mapping[str, Measured], spent: Costs) ->
     periods = metrics.periods_of(result.tape.sessions[: result.rows])
     gain = f"{'A gain' if last >= result.cash_start else 'A loss'} of {_money(abs(last - result.cash_start))} {_currency(result)}".rstrip()
     yearly = f"{_percent(measured['annual_return'].value)} a year by sessions, {_percent(measured['cagr'].value)} by the calendar"
-    lo = measured["sharpe_lo"].value
+    lo = (
+        ""
+        if measured["sharpe_lo"].reason
+        else f"; {_ratio(measured['sharpe_lo'].value)} with Lo’s correction, itself ±{_percent(_lo_error(result), 0)}"
+    )
     worst = [
         f"{peak} to {trough}, {'still open' if recovery == 'still open' else f'recovered {recovery}'}"
         for peak, trough, recovery, *_ in _falls(result)[:1]
@@ -215,12 +227,22 @@ def _headline(result: Result, measured: Mapping[str, Measured], spent: Costs) ->
         ("Final equity", _money(last), f"{gain} after all costs, open positions at their last close"),
         card("Total return", "cumulative_return", yearly),
         card("Maximum drawdown", "max_drawdown", "; ".join([*worst, "at session closes, starting capital included"])),
-        card("Sharpe ratio", "sharpe", "Risk-free rate 0" + ("" if isnan(lo) else f"; {_ratio(lo)} with Lo’s correction for autocorrelation")),
+        card("Sharpe ratio", "sharpe", f"Risk-free rate 0{lo}"),
         card("Volatility", "volatility", f"Of session returns, {periods} a year"),
         ("Costs", _money(spent.total), traded if spent.traded else "Nothing was traded"),
     )
     items = "\n".join(f"<div><dt>{escape(name)}</dt><dd>{escape(value)}<small>{escape(note)}</small></dd></div>" for name, value, note in cards)
     return f'<dl class="cards">\n{items}\n</dl>'
+
+
+def _lo_error(result: Result) -> float:
+    """The relative standard error of Lo's correction on independent returns, about sqrt(n / 3 N).
+
+    Half of that of the variance of a sum with all lags of a year: sqrt(4 n / 3 N). Source: Priestley (1981), "Spectral Analysis and Time Series",
+    section 6.2.4, for Bartlett's weights.
+    """
+    sessions = result.tape.sessions[: result.rows]
+    return sqrt(metrics.periods_of(sessions) / (3.0 * len(metrics.session_ends(sessions))))
 
 
 def _drawings(result: Result, drawn: Mapping[str, Any]) -> str:
@@ -315,7 +337,7 @@ def _metric_table(result: Result, measured: Mapping[str, Measured]) -> str:
     conventions = {x.name: x.convention for x in metrics.METRICS}
     rows = "\n".join(
         f'<tr><td class="w">{LABELS[name][0]}</td><td class="n">{_measure(found, LABELS[name][1])}</td>'
-        f'<td class="c">{f"<b>Undefined: {escape(found.reason)}.</b> " if found.reason else ""}{escape(conventions[name])}</td></tr>'
+        f'<td class="c">{f"<b>Undefined: {escape(found.reason)}.</b> " if found.reason else ""}{escape(_formula(conventions[name]))}</td></tr>'
         for name, found in measured.items()
     )
     sessions = result.tape.sessions[: result.rows]
@@ -323,6 +345,11 @@ def _metric_table(result: Result, measured: Mapping[str, Measured]) -> str:
     symbols = f"r are the {days:,} session returns, N their count, n = {periods} sessions a year, V the equity with the starting capital in front"
     note = f'<p class="note">{symbols}; rf and mar are 0 here.</p>'
     return f'<table class="metrics">\n<tbody>\n{rows}\n</tbody>\n</table>{note}'
+
+
+def _formula(convention: str) -> str:
+    """A convention, set as mathematics is."""
+    return convention.replace(" - ", " − ").replace(" -1", " −1").replace("sqrt", "√").replace("^2", "²").replace("_k", "ₖ").replace("rho", "ρ")
 
 
 def _truth(truth: Truth) -> list[str]:
@@ -441,16 +468,15 @@ def _prices(result: Result, times: IntArray) -> list[dict[str, Any]]:
                 "line": _line(times[known], closes[known], max(points, 500)),
                 "buys": shown[0],
                 "sells": shown[1],
-                "note": f"{_shown(buys, shown[0], 'buy')} (▲) and {_shown(sells, shown[1], 'sell')} (▼).",
+                "note": f"▲ {_shown(buys, shown[0], 'buy')}, ▼ {_shown(sells, shown[1], 'sell')}.",
             }
         )
     return drawn
 
 
 def _markers(fills: Sequence[FillRow], times: IntArray, most: int) -> dict[str, list[Any]]:
-    """The largest of these fills, in the order in which they happened."""
-    by_value = sorted(range(len(fills)), key=lambda k: -abs(fills[k].quantity) * fills[k].price)
-    kept = [fills[k] for k in sorted(by_value[:most])]
+    """These fills, or so many of them, evenly spaced."""
+    kept = [fills[k] for k in np.linspace(0, len(fills) - 1, min(len(fills), most)).astype(np.int64).tolist()]
     return {
         "x": [int(times[fill.bar]) for fill in kept],
         "y": _rounded(fill.price for fill in kept),
@@ -460,7 +486,7 @@ def _markers(fills: Sequence[FillRow], times: IntArray, most: int) -> dict[str, 
 
 def _shown(fills: Sequence[FillRow], shown: Mapping[str, Sequence[Any]], noun: str) -> str:
     count = len(shown["x"])
-    return _count(len(fills), noun) if count == len(fills) else f"the {count:,} largest of {_count(len(fills), noun)}"
+    return _count(len(fills), noun) if count == len(fills) else f"{count:,} of {_count(len(fills), noun)}"
 
 
 # --- The page's own text
@@ -504,7 +530,8 @@ section { margin-top: 64px; }
 table { border-collapse: collapse; width: 100%; font-size: 15px; }
 th { font-weight: 400; font-size: 13px; color: var(--muted); }
 th, td { padding: 9px 18px 9px 0; border-bottom: 1px solid var(--rule); text-align: left; vertical-align: baseline; }
-th.n, td.n { text-align: right; white-space: nowrap; padding-right: 0; padding-left: 18px; }
+th.n, td.n { text-align: right; padding-right: 0; padding-left: 18px; }
+td.n { white-space: nowrap; }
 .metrics td.w { width: 30%; }
 .metrics td.n { width: 12%; }
 .metrics td.c { color: var(--muted); font-size: 13px; line-height: 1.45; padding: 9px 0 9px 28px; }
@@ -546,10 +573,11 @@ SCRIPT: Final = r"""
   const faint = (name, share) => colour(name) + Math.round(share * 255).toString(16).padStart(2, "0");
   const when = drawn.daily ? "%{x|%-d %b %Y}" : "%{x|%-d %b %Y %H:%M}";
   const touch = matchMedia("(pointer: coarse)").matches;
-  const config = { displayModeBar: false, responsive: true, showTips: false };
+  const config = { displayModeBar: false, responsive: true, showTips: false, doubleClick: "reset" };
   const charts = ["equity", "drawdown", "price"].map(id => document.getElementById(id));
   const picker = document.getElementById("instrument");
-  let range = null;
+  const full = [drawn.equity.x[0], drawn.equity.x.at(-1)].map(at => new Date(at).toISOString());
+  let range = full;
 
   const layout = (format, extra) => {
     const axis = { gridcolor: colour("rule"), linecolor: colour("rule"), zeroline: false,
@@ -560,15 +588,18 @@ SCRIPT: Final = r"""
       hovermode: "closest", dragmode: touch ? false : "zoom",
       hoverlabel: { bgcolor: colour("paper"), bordercolor: colour("rule"), font: { color: colour("ink"), size: 13 }, align: "left" },
       xaxis: { ...axis, type: "date", showgrid: false, ticks: "outside", ticklen: 5, tickcolor: colour("rule"), nticks: innerWidth < 720 ? 5 : 10,
-        ...(range ? { range: range.slice(), autorange: false } : { autorange: true }) },
+        range: range.slice(), autorange: false },
       yaxis: { ...axis, tickformat: format, side: "left", nticks: 7 },
     }, extra);
   };
   const line = (series, name, format, extra) => ({ type: "scatter", mode: "lines", x: series.x, y: series.y, name,
     line: { color: colour("line"), width: 1.6 }, hovertemplate: when + "<br>" + format + "<extra></extra>", ...extra });
-  const fills = (series, name, shape) => ({ type: "scatter", mode: "markers", x: series.x, y: series.y, text: series.text, name,
-    marker: { symbol: shape, size: series.x.length > 300 ? 8 : 12, color: colour(name), line: { color: colour("paper"), width: 1 } },
-    hovertemplate: when + "<br>%{text}<extra></extra>" });
+  const fills = (series, name, shape) => {
+    const many = series.x.length > 200, edge = { color: colour("paper"), width: many ? 0 : 1 };
+    return { type: "scatter", mode: "markers", x: series.x, y: series.y, text: series.text, name, cliponaxis: false,
+      hovertemplate: when + "<br>%{text}<extra></extra>",
+      marker: { symbol: shape, size: many ? 5 : 12, opacity: many ? 0.7 : 1, color: colour(name), line: edge } };
+  };
 
   const price = () => {
     const one = drawn.prices[picker ? Number(picker.value) : 0];
@@ -584,22 +615,21 @@ SCRIPT: Final = r"""
     const start = [{ type: "line", xref: "paper", x0: 0, x1: 1, y0: capital, y1: capital, line: dotted }];
     return Promise.all([
       Plotly.react("equity", [line(drawn.equity, "equity", "%{y:,.2f} " + currency)], layout(",~s", { shapes: start }), config),
-      Plotly.react("drawdown", [line(drawn.drawdown, "drawdown", "%{y:.2%}", below)], layout(".0%"), config),
+      Plotly.react("drawdown", [line(drawn.drawdown, "drawdown", "%{y:.2%}", below)], layout(".3~%"), config),
       price(),
     ]);
   };
 
   // A zoom in one chart is a zoom in all.
   const follow = (source, change) => {
-    if (change["xaxis.autorange"]) range = null;
+    if (change["yaxis.autorange"] && !change["xaxis.range[0]"]) range = full;
     else if (change["xaxis.range[0]"]) range = [change["xaxis.range[0]"], change["xaxis.range[1]"]];
     else return;
+    const moment = at => new Date(at).getTime();
     for (const chart of charts) {
-      if (chart === source) continue;
-      const now = chart.layout.xaxis;
-      const same = range ? now.range[0] === range[0] && now.range[1] === range[1] : now.autorange;
-      const zoomed = range && { "xaxis.range[0]": range[0], "xaxis.range[1]": range[1] };
-      if (!same) Plotly.relayout(chart, zoomed || { "xaxis.autorange": true, "yaxis.autorange": true });
+      const now = chart.layout.xaxis.range;
+      if (chart !== source && range.some((at, k) => moment(at) !== moment(now[k])))
+        Plotly.relayout(chart, { "xaxis.range[0]": range[0], "xaxis.range[1]": range[1], ...(range === full ? { "yaxis.autorange": true } : {}) });
     }
   };
   draw().then(() => {

@@ -150,6 +150,7 @@ class RiskEngine:
         bars, portfolio_lots, pending, halted = portfolio.bars, self._lots, self._pending, self.halted
         tape, base, terms, equity = bars.tape, portfolio.row * portfolio.width, self._sizes, portfolio.equity
         gross_max, net_max, name_max, notional_max, leverage_max = self._bounds
+        rate_max = self.limits.rate_max
         gross, net = portfolio.exposure(self._on_the_way(portfolio, added) if added else self.broker.pending)
         refused: list[Refusal] = []
         for wish in proposed:
@@ -170,7 +171,7 @@ class RiskEngine:
             reason, gross, net = permit(
                 lots, held, tape.marked[base + i], size, gross, net, equity, gross_max, net_max, name_max, notional_max, leverage_max, halted
             )
-            if not reason and self.limits.rate_max and not rules.reduces(held, lots) and not self._in_time(bars.closed_at):
+            if not reason and rate_max and not rules.reduces(held, lots) and not self._in_time(bars.closed_at):
                 gross, net = portfolio.exposure(self._on_the_way(portfolio, added))
                 reason = rules.RATE
             if reason:

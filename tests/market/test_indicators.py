@@ -185,7 +185,7 @@ def expected_vwap(bars: FloatArray) -> pd.Series[float]:
 
 def expected_momentum(bars: FloatArray, gamma: float) -> pd.Series[float]:
     r = series(bars).pct_change()
-    return (np.sign(r) * r.abs() ** gamma).rolling(10).mean()
+    return (r.abs() ** gamma).where(r > 0.0, -(r.abs() ** gamma)).rolling(10).mean()
 
 
 def expected_macd(bars: FloatArray) -> pd.Series[float]:
@@ -277,7 +277,7 @@ def test_a_momentum_score_keeps_the_sign_of_a_move() -> None:
 
 def test_a_series_that_never_moves_has_no_spread_and_no_strength() -> None:
     readings = read(of_closes(*[0.1] * 30), m=sma(7), s=std(7), z=zscore(7), r=rsi(7), a=atr(7), c=correlation(7, "A"), b=beta(7, "A"))
-    assert {name: float(readings.column(name)[-1, 0]) for name in "msra"} == {"m": 0.7 / 7, "s": 0.0, "r": 50.0, "a": 0.0}
+    assert {name: float(readings.column(name)[-1, 0]) for name in "msra"} == {"m": 0.1, "s": 0.0, "r": 50.0, "a": 0.0}
     assert all(isnan(readings.column(name)[-1, 0]) for name in "zcb")
 
 
@@ -421,13 +421,19 @@ def test_the_kernel_keeps_one_signature_however_it_is_used() -> None:
     [
         (lambda: sma(0), "sma: window must be at least 1, was 0"),
         (lambda: std(1), "std: window must be at least 2, was 1"),
-        (lambda: sma(2.5), "sma: window must be a whole number of at least 1, was 2.5"),
+        (
+            lambda: sma(2.5),  # type: ignore[arg-type]
+            "sma: window must be a whole number of at least 1, was 2.5",
+        ),
         (lambda: returns(-1), "returns: horizon must be at least 1, was -1"),
         (lambda: momentum_score(5, 1.5), "momentum_score: gamma must be 0.5, 1 or 2, was 1.5"),
         (lambda: bollinger(20, 0.0), "bollinger: width must be above 0, was 0.0"),
         (lambda: sma(5, of="clsoe"), "sma: of must be a field of the tape or an indicator, was 'clsoe'; did you mean 'close'?"),
         (lambda: sma(5) + nan, r"an indicator combines by \+ with indicators and finite numbers, not with nan"),
-        (lambda: "5" * sma(5), r"an indicator combines by \* with indicators and finite numbers, not with '5'"),
+        (
+            lambda: "5" * sma(5),  # type: ignore[operator]
+            r"an indicator combines by \* with indicators and finite numbers, not with '5'",
+        ),
         (lambda: volume_zscore(1), "volume_zscore: window must be at least 2, was 1"),
         (lambda: macd(0), "macd: fast must be at least 1, was 0"),
     ],

@@ -92,6 +92,8 @@ def simulate(
                     reused.append(wish["client_id"])
                 continue
             order = accept(wish, now, len(known), world)
+            if is_open(order) and not carried(order, accepted, account_book, world):
+                order["state"] = "rejected"
             known[wish["client_id"]] = order
             accepted.append(order)
             fresh.append(order)
@@ -171,6 +173,34 @@ def accept(wish: dict[str, Any], now: int, sequence: int, world: dict[str, Any])
     if order["lots"] == 0 or any(price is not None and not price > 0 for price in (order["limit"], order["stop"])):
         order["state"] = "rejected"
     return order
+
+
+def carried(order: dict[str, Any], accepted: list[dict[str, Any]], account_book: dict[str, Any], world: dict[str, Any]) -> bool:
+    """Whether a margin account's leverage limit lets the order be sent: "at close marks, post-trade, open orders counted"."""
+    if world["account"] == "cash" or world["leverage_max"] is None:
+        return True
+    lots = dict(account_book["lots"])
+    for other in accepted:
+        if is_open(other):
+            lots[other["symbol"]] += open_lots(other)
+    before = lots[order["symbol"]]
+    after = lots[order["symbol"]] = before + open_lots(order)
+    # "Exits (which reduce abs(position) without crossing zero) always pass": what open orders would sell is "reserved".
+    if abs(after) < abs(before) and before * after >= 0:
+        return True
+    # Nothing can be said of the exposure to what never had a price.
+    marks = account_book["marks"]
+    if order["symbol"] not in marks:
+        return False
+    gross = sum(abs(float(lots[name] * world["lot"])) * marks[name] for name in lots if name in marks)
+    equity = worth(account_book, marks, world["lot"])
+    note_knife_edge(Fraction(world["leverage_max"]) * Fraction(equity) - Fraction(gross), gross, account_book)
+    return bool(gross <= world["leverage_max"] * equity)
+
+
+def open_lots(order: dict[str, Any]) -> int:
+    """What the order still wishes to trade, buy > 0."""
+    return int((abs(order["lots"]) - order["filled"]) * (1 if order["buying"] else -1))
 
 
 def whole_lots(quantity: float, lot: Fraction) -> int:
@@ -300,9 +330,9 @@ def trade(
 ) -> None:
     """Fill what the volume budget leaves, if the account allows it, and book it."""
     symbol, lot = order["symbol"], world["lot"]
-    open_lots = abs(order["lots"]) - order["filled"]
-    lots = int(min(open_lots, budgets[symbol] - taken[symbol]))
-    if lots == 0 or (order["tif"] == "FOK" and lots < open_lots):
+    wanted = abs(open_lots(order))
+    lots = int(min(wanted, budgets[symbol] - taken[symbol]))
+    if lots == 0 or (order["tif"] == "FOK" and lots < wanted):
         return
     _, reference, taker = where
     price = slipped(order, reference, taker, float((taken[symbol] + lots) * lot), bar["volume"], world["slippage"])

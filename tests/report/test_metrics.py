@@ -466,10 +466,12 @@ def test_equity_that_is_no_number_is_refused_by_row() -> None:
         metrics.drawdowns([0.0, 1.0])
 
 
-def test_a_market_that_trades_on_saturdays_has_365_sessions_a_year() -> None:
+def test_a_market_that_trades_all_weekend_has_365_sessions_a_year() -> None:
+    """Some exchanges open on Saturdays; a currency's week, by UTC, opens on a Sunday."""
     monday = 4
-    assert metrics.periods_of(np.arange(monday, monday + 5)) == 252
-    assert metrics.periods_of(np.arange(monday, monday + 6)) == 365
+    assert metrics.periods_of(np.arange(monday, monday + 6)) == 252
+    assert metrics.periods_of(np.arange(monday - 1, monday + 5)) == 252
+    assert metrics.periods_of(np.arange(monday, monday + 7)) == 365
 
 
 def test_importing_metrics_loads_no_more_than_numpy() -> None:
