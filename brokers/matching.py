@@ -123,7 +123,7 @@ class Table:
         ints, floats = np.zeros((batches.INTS, len(orders)), np.int64), np.zeros((batches.FLOATS, len(orders)))
         for k, x in enumerate(orders):
             ints[:, k] = (
-                *(x.id, x.instrument, x.remaining, x.kind, x.tif, x.triggered, x.reason, x.since, x.session, x.arrived, x.sequence, x.order.lots),
+                *(x.id, x.instrument, x.remaining, x.kind, x.tif, x.triggered, x.reason, x.since, x.session, x.arrived, x.sequence, x.order.lots, 1),
             )
             floats[:, k] = x.limit, x.stop, x.shares, x.notional, x.paid
         return cls(ints, floats)
@@ -148,6 +148,7 @@ class Market:
         "pending",
         "portfolio",
         "row",
+        "runs",
         "settings",
         "slippage",
         "tape",
@@ -175,6 +176,8 @@ class Market:
         numbers = (*self.fee, *self.slippage, self.cap, self.volume_window, self.through_ticks, self.cash_account, self.leverage_max, self.daily)
         self.settings = np.array(numbers, np.float64)
         assert len(numbers) == batches.SETTINGS
+        # The waits of open orders that are over.
+        self.runs: dict[int, list[Waited]] = {}
         # Only `same_close` comes back to a row that was worked already.
         self.keeps_row = settings.timing == "same_close"
         self.row = -1
@@ -196,7 +199,7 @@ class Market:
     def meet(self, orders: Sequence[Working], market_at: int, opened_at: int, events: list[Event]) -> None:
         """These orders, oldest first, meet the row: fills by their moment in the bar, then what became of each. Done ones have none remaining."""
         tape = self.tape
-        base = self.row * tape.width
+        base, before = self.row * tape.width, self.row - 1
         later: list[tuple[int, float, bool, Working]] = []
         for working in orders:
             k = base + working.instrument
@@ -230,7 +233,7 @@ class Market:
             for _, price, taker, working in later:
                 self._trade(working, price, taker, events)
         for working in orders:
-            if working.remaining or working.reason:
+            if working.remaining or working.until != before or working.reason or working.id in self.runs:
                 self._look_back(working, events)
 
     def _match(self, working: Working, k: int) -> tuple[float, int, bool]:
@@ -305,11 +308,11 @@ class Market:
     def _look_back(self, working: Working, events: list[Event]) -> None:
         """What this bar means for an order that is not done, or that had waited: its wait goes on, changes or ends, and so may the order."""
         reason, row = working.now, self.row
-        self.pass_over(working, row, events)
+        self.pass_over(working, row)
         over = reason == rules.SESSION_END
         waits = working.remaining != 0 and not working.refused and not over
         if working.reason and (not waits or reason != working.reason):
-            self._note(working, row - 1, events)
+            self._note(working, row - 1)
         ending = rules.OPEN
         if waits:
             if not working.reason:
@@ -317,24 +320,29 @@ class Market:
             working.until = row
             ending = rules.ends_now(working.tif, working.met, working.session >= 0, self.daily)
             if ending:
-                self._note(working, row, events)
+                self._note(working, row)
         elif working.refused:
             ending = rules.REJECTED
         elif over:
             ending = rules.EXPIRED
+        left = working.remaining
         if ending:
-            left, working.remaining = working.remaining, 0
+            working.remaining = 0
             self._pending[working.instrument] -= left
+        if not working.remaining:
+            events += self.runs.pop(working.id, ())
+        if ending:
             why = rules.SESSION_END if ending == rules.EXPIRED else reason
             events.append(Ended(working.id, working.instrument, left, ending, why))
 
-    def _note(self, working: Working, last: int, events: list[Event]) -> None:
-        """A wait is over."""
+    def _note(self, working: Working, last: int) -> None:
+        """A wait is over. Waits are told when the order leaves, so that it does not matter which bars were looked at."""
         ats = self.tape.ats
-        events.append(Waited(working.id, working.instrument, working.reason, ats[working.since], ats[last]))
+        wait = Waited(working.id, working.instrument, working.reason, ats[working.since], ats[last])
+        self.runs.setdefault(working.id, []).append(wait)
         working.reason = rules.FILLED
 
-    def pass_over(self, working: Working, row: int, events: list[Event]) -> None:
+    def pass_over(self, working: Working, row: int) -> None:
         """The bars before *row* that nobody looked at, since they did not reach its trigger: they did not touch it, or had no volume."""
         first = working.until + 1
         if first >= row:
@@ -344,16 +352,17 @@ class Market:
         for start, end in pairwise(edges):
             reason = rules.NOT_TOUCHED if quiet[start] else rules.ZERO_VOLUME
             if working.reason and working.reason != reason:
-                self._note(working, first + start - 1, events)
+                self._note(working, first + start - 1)
             if not working.reason:
                 working.reason, working.since = reason, first + start
             working.until = first + end - 1
 
-    def take_back(self, working: Working, row: int, events: list[Event]) -> None:
-        """The end of the wait of an order that is taken back after *row*."""
-        self.pass_over(working, row + 1, events)
+    def take_back(self, working: Working, row: int) -> list[Waited]:
+        """The waits of an order that is taken back after *row*."""
+        self.pass_over(working, row + 1)
         if working.reason:
-            self._note(working, row, events)
+            self._note(working, row)
+        return self.runs.pop(working.id, [])
 
     def meet_table(self, table: Table, market_at: int, opened_at: int, events: list[Event]) -> None:
         """The orders of a table meet the row in one compiled call; what is done leaves it."""
@@ -394,5 +403,10 @@ class Market:
             events.append(FillBatch(ids, instruments, lots, prices, slippages, commissions, takers))
         ats = tape.ats
         for what, id, i, reason, first, last in notes[:, :noted].T.tolist():
-            events.append(Waited(id, i, reason, ats[first], ats[last]) if what == batches.WAITED else Ended(id, i, first, what, reason))
+            if what == batches.WAITED:
+                self.runs.setdefault(id, []).append(Waited(id, i, reason, ats[first], ats[last]))
+                continue
+            events += self.runs.pop(id, ())
+            if what != batches.DONE:
+                events.append(Ended(id, i, first, what, reason))
         table.hold(table.ints[:, :left], table.floats[:, :left])

@@ -32,6 +32,7 @@ from simulator import (
     Portfolio,
     Reason,
     Replace,
+    Replaced,
     Sliced,
     Standing,
     Tape,
@@ -355,17 +356,16 @@ class SimulatedBroker:
 
     def waiting(self) -> list[Waited]:
         """What each open order waits for, up to the last bar: nothing here is changed by asking."""
-        row, ats, waits = self.portfolio.row, self.tape.ats, []
+        row, ats, runs = self.portfolio.row, self.tape.ats, self.market.runs
+        told = {order: list(waits) for order, waits in runs.items()}
+        waits: list[Waited] = []
         for working in self._singles.values():
-            events: list[Event] = []
-            asked = copy(working)
-            self.market.pass_over(asked, row + 1, events)
-            waits += [event for event in events if isinstance(event, Waited)]
-            if asked.reason:
-                waits.append(Waited(asked.id, asked.instrument, asked.reason, ats[asked.since], ats[row]))
+            waits += self.market.take_back(copy(working), row)
         for ints in self._table.ints.T.tolist():
+            waits += runs.get(ints[batches.ID], ())
             if ints[batches.REASON]:
                 waits.append(Waited(ints[batches.ID], ints[batches.INSTRUMENT], ints[batches.REASON], ats[ints[batches.SINCE]], ats[row]))
+        self.market.runs = told
         return waits
 
     def _change(self, wish: Cancel | Replace, answers: list[Event]) -> None:
@@ -388,10 +388,10 @@ class SimulatedBroker:
             return
         limit = wish.limit if wish.limit == wish.limit else old.limit
         stop = wish.stop if wish.stop == wish.stop else old.stop
+        new = old._replace(id=wish.id, lots=lots, limit=limit, stop=stop, client_id="")
         self._pending[old.instrument] += lots
-        self._take(
-            old._replace(id=wish.id, lots=lots, limit=limit, stop=stop, client_id=""), self.tape.ats[self.portfolio.row], self.portfolio.row, answers
-        )
+        answers.append(Replaced(new, wish.order))
+        self._take(new, self.tape.ats[self.portfolio.row], self.portfolio.row, answers)
         after = self._singles.get(wish.id)
         if before and after:
             # One order to the tariff: what it has paid counts toward its minimum.
@@ -416,7 +416,7 @@ class SimulatedBroker:
             self._close(order, parent.order.instrument, parent.remaining - parent.lost, state, reason, answers, of=parent.remaining)
         elif order in self._singles:
             working = self._singles.pop(order)
-            self.market.take_back(working, row, answers)
+            answers += self.market.take_back(working, row)
             left, working.remaining = working.remaining, 0
             if working.is_eager:
                 self._eager.remove(working)
@@ -425,6 +425,7 @@ class SimulatedBroker:
             self._close(order, working.instrument, left, state, reason, answers)
         else:
             ints = self._table.split(self._table.ids == order).ints[:, 0].tolist()
+            answers += self.market.runs.pop(order, ())
             if ints[batches.REASON]:
                 ats = self.tape.ats
                 answers.append(Waited(order, ints[batches.INSTRUMENT], ints[batches.REASON], ats[ints[batches.SINCE]], ats[row]))
@@ -462,7 +463,7 @@ class SimulatedBroker:
         if touched is not None:
             orders = sorted([*orders, *(working for book in touched for working in book.orders)], key=_by_sequence)
         if self._table.count:
-            self._into_table(orders, row, events)
+            self._into_table(orders, row)
             self.market.begin(row)
             self.market.meet_table(self._table, self._market_at, tape.starts[row], events)
         elif orders:
@@ -475,12 +476,12 @@ class SimulatedBroker:
         self._open_at_all = bool(self._books) or not self._all_rest
         return tuple(events)
 
-    def _into_table(self, orders: Sequence[Working], row: int, events: list[Event]) -> None:
+    def _into_table(self, orders: Sequence[Working], row: int) -> None:
         """Move single orders into the table, in their place."""
         if not orders:
             return
         for working in orders:
-            self.market.pass_over(working, row, events)
+            self.market.pass_over(working, row)
         self._table.join(Table.of(orders))
         for working in orders:
             del self._singles[working.id]

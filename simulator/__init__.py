@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from simulator.book.fills import Fill as Fill
     from simulator.book.fills import FillBatch as FillBatch
     from simulator.book.fills import Halt as Halt
+    from simulator.book.fills import Replaced as Replaced
     from simulator.book.fills import Sliced as Sliced
     from simulator.book.fills import Waited as Waited
     from simulator.book.orders import Cancel as Cancel
@@ -97,7 +98,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "simulator.assembly": "assemble run run_orders simulate",
-    "simulator.book.fills": "Ended Event Fill FillBatch Halt Sliced Waited",
+    "simulator.book.fills": "Ended Event Fill FillBatch Halt Replaced Sliced Waited",
     "simulator.book.orders": (
         "Cancel FloatArray IntArray Order OrderBatch OrderIds OrderKind OrderState Proposal Reason Refusal Replace Standing TimeInForce Twap Wish"
     ),
@@ -121,7 +122,7 @@ _HOMES = {
     "simulator.scenarios": "Scenario load",
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names.split()}
-__all__ = sorted(_HOME_OF)  # noqa: PLE0605  # the names above, which a test keeps equal to those that type checkers see
+__all__ = sorted(_HOME_OF)  # the names above, which a test keeps equal to those that type checkers see
 
 
 def __getattr__(name: str) -> Any:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import simulator
-from simulator import plugins
+from simulator import plugins, scenarios
 from simulator.book.fills import Waited
 from simulator.book.orders import OrderIds, Proposal
 from simulator.book.portfolio import Portfolio
@@ -169,6 +169,8 @@ def _run(
     rows = len(tape) if finished else max(session.portfolio.row, 0)
     waiting: list[Waited] = session.broker.waiting() if hasattr(session.broker, "waiting") else []
     notes = (*about.pop("notes", ()), *tape.truth.caveats, *tape.notes)
+    if finished and session.strategy is not strategy:
+        notes = (*notes, "The strategy was never called: on this data no instrument ever had all of its indicators.")
     assert isinstance(session.journal, MemoryJournal)
     return Result(tape, session.journal, account.cash, rows, still_waiting=waiting, interrupted=not finished, notes=notes, **about)
 
@@ -184,16 +186,10 @@ def code_version() -> str:
     return f"{simulator.__version__}+{seen.hexdigest()[:12]}"
 
 
-def parts(scenario: Scenario) -> tuple[Any, Any, Any]:
-    """The feed, strategy and broker settings that a scenario names, built anew."""
-    made = []
-    for group, choice in (("feeds", scenario.feed), ("strategies", scenario.strategy), ("brokers", scenario.broker)):
-        where = {"feeds": "feed", "strategies": "strategy", "brokers": "broker"}[group]
-        made.append(plugins.build(plugins.find(f"tradewind.{group}", choice.name, scenario.folder), choice.parameters, where))
-    feed, strategy, broker = made
-    if hasattr(strategy, "beside"):
-        strategy = strategy.beside(scenario.folder)
-    return feed, strategy, broker
+def parts(scenario: Scenario) -> scenarios.Parts:
+    """The feed, strategy and broker settings that a scenario names, built anew; a strategy's own files lie beside the scenario's."""
+    made = scenarios.check(scenario)
+    return made._replace(strategy=made.strategy.beside(scenario.folder)) if hasattr(made.strategy, "beside") else made
 
 
 def run(scenario: Scenario, *, progress: Progress | None = None, check: bool = False, tape: Tape | None = None) -> Result:

@@ -58,6 +58,13 @@ class Sliced(NamedTuple):
     parent: int
 
 
+class Replaced(NamedTuple):
+    """A new order took the place of an *old* one: its lots are those that the replacement still wanted."""
+
+    order: Order
+    old: int
+
+
 class Halt(NamedTuple):
     """The risk engine stopped trading: *measure* fell to or below *floor*, at this equity. With reason RESUMED, it goes on."""
 
@@ -66,4 +73,4 @@ class Halt(NamedTuple):
     floor: float
 
 
-Event = Fill | FillBatch | Ended | Waited | Sliced | Halt
+Event = Fill | FillBatch | Ended | Waited | Sliced | Replaced | Halt

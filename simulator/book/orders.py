@@ -122,8 +122,10 @@ class Twap:
     seconds: float
 
     def __post_init__(self) -> None:
-        if self.slices < 1 or not 0.0 < self.seconds < float("inf"):
-            raise ValueError(f"a TWAP needs at least 1 slice and more than 0 seconds between them, had {self.slices} and {self.seconds}")
+        if not 1 <= self.slices <= 10_000:
+            raise ValueError(f"slices must be 1 to 10000, was {self.slices!r}")
+        if not 1e-9 <= self.seconds <= 1e9:
+            raise ValueError(f"seconds must be a nanosecond to a billion seconds, was {self.seconds!r}")
 
 
 class Order(NamedTuple):

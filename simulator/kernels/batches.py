@@ -46,8 +46,22 @@ from simulator.kernels.tapes import LOT_DOWN, LOT_UP, MULTIPLIER, SIZE, TICK_DOW
 Array = Any
 
 # Rows of a working batch: whole numbers, then prices and money.
-ID, INSTRUMENT, REMAINING, KIND, TIF, TRIGGERED, REASON, SINCE, SESSION, ARRIVED, SEQUENCE, WANTED = 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11
-INTS = 12
+ID, INSTRUMENT, REMAINING, KIND, TIF, TRIGGERED, REASON, SINCE, SESSION, ARRIVED, SEQUENCE, WANTED, HAS_WAITED = (
+    0,
+    1,
+    2,
+    3,
+    4,
+    5,
+    6,
+    7,
+    8,
+    9,
+    10,
+    11,
+    12,
+)
+INTS = 13
 AT_LIMIT, AT_STOP, SHARES, NOTIONAL, PAID = 0, 1, 2, 3, 4
 FLOATS = 5
 
@@ -69,8 +83,8 @@ PER_SHARE, PER_ORDER, FEE_RATE, LEAST, MOST, CENTS, SLIP_MODEL, SLIP_AMOUNT, SLI
 CASH_ACCOUNT, LEVERAGE_MAX, DAILY = 12, 13, 14
 SETTINGS = 15
 
-# What is noted of an order after a bar: that a wait ended, or that the order did.
-WAITED = 0
+# What is noted of an order after a bar: that a wait ended, that it is filled after all its waits, or (by the codes of an ending) how it ended.
+WAITED, DONE = 0, 5
 
 
 @compiled
@@ -366,6 +380,7 @@ def work(
             notes[4, noted], notes[5, noted] = ints[SINCE, k], row - 1
             noted += 1
             ints[REASON, k] = FILLED
+            ints[HAS_WAITED, k] = 1
         ending = OPEN
         if waits:
             if ints[REASON, k] == FILLED:
@@ -384,6 +399,9 @@ def work(
             notes[0, noted], notes[1, noted], notes[2, noted] = ending, ints[ID, k], i
             notes[3, noted] = SESSION_END if ending == EXPIRED else reason
             notes[4, noted], notes[5, noted] = left, 0
+            noted += 1
+        elif left == 0 and ints[HAS_WAITED, k] != 0:
+            notes[0, noted], notes[1, noted], notes[2, noted] = DONE, ints[ID, k], i
             noted += 1
         if ending != OPEN or left == 0:
             pending[i] -= left

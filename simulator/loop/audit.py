@@ -41,10 +41,8 @@ class Audit:
         before, costs, traded_gain = self.shadow.sizes.copy(), [], []
         marks = np.nan_to_num(self.tape.marks[bars.row])
         for row in new:
-            if row[2] in (rows.ORDER, rows.SLICED):
+            if row[2] in (rows.ORDER, rows.SLICED, rows.REPLACED):
                 self._sent(row)
-            elif row[2] == rows.REPLACE:
-                self._replaced(row)
             elif row[2] == rows.FILL:
                 gain, cost = self._filled(row, bars, marks)
                 traded_gain.append(gain)
@@ -65,17 +63,14 @@ class Audit:
         self.equity, self.marks = equity, marks
 
     def _sent(self, row: tuple[Any, ...]) -> None:
-        at, _, _, _, order, lots, _, _, _, _, parent = row
+        at, _, kind, _, order, lots, _, _, _, _, origin = row
         assert order not in self.wanted, f"order {order} was sent twice"
         self.wanted[order], self.filled[order], self.sent_at[order] = lots, 0, at
-        if parent:
-            self.parent[order] = parent
-            self.sent_at[order] = self.sent_at[parent]
-
-    def _replaced(self, row: tuple[Any, ...]) -> None:
-        at, _, _, _, order, lots, _, _, _, _, old = row
-        if old in self.wanted:
-            self.wanted[order], self.filled[order], self.sent_at[order] = lots - self.filled[old], 0, at
+        if kind == rows.SLICED:
+            self.parent[order] = origin
+        if origin:
+            # What arrives inside a bar is journalled at its close; the wish behind it is older.
+            self.sent_at[order] = self.sent_at[origin]
 
     def _filled(self, row: tuple[Any, ...], bars: Bars, marks: np.ndarray) -> tuple[float, float]:
         """Check one fill: (its gain from the reference price to the mark, its costs)."""

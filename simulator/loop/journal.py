@@ -14,7 +14,7 @@ from typing import Final
 
 import numpy as np
 
-from simulator.book.fills import Ended, Event, Fill, FillBatch, Halt, Sliced, Waited
+from simulator.book.fills import Ended, Event, Fill, FillBatch, Halt, Replaced, Sliced, Waited
 from simulator.book.orders import Cancel, FloatArray, IntArray, Order, OrderBatch, Refusal, Replace, Wish
 from simulator.book.portfolio import Portfolio
 from simulator.kernels import batches
@@ -36,8 +36,9 @@ WAITED: Final = 8
 SLICED: Final = 9
 HALT: Final = 10
 CLEARED: Final = 11
+REPLACED: Final = 12
 
-KINDS: Final = ("", "order", "order", "cancel", "replace", "refused", "fill", "ended", "waited", "slice", "halt", "clear")
+KINDS: Final = ("", "order", "order", "cancel", "replace", "refused", "fill", "ended", "waited", "slice", "halt", "clear", "replaced")
 
 ROW: Final = np.dtype(
     [
@@ -58,7 +59,8 @@ ROW: Final = np.dtype(
 
 order, slice   a limit, b stop, d kind + 256 x time in force, e parent (0: none)
 cancel         order: the one to cancel
-replace        order: the new id, a limit, b stop, e the order to replace
+replace        order: the new id, a limit, b stop, e the order to replace: a wish
+replaced       as order, e the order that it took the place of
 refused        as order; c the reason (an order batch's too)
 fill           a price, b slippage, c commission, d 1 for a taker
 ended          lots unfilled, d state, e reason
@@ -128,6 +130,9 @@ class MemoryJournal:
             elif isinstance(event, Sliced):
                 order, instrument, lots, kind, limit, stop, tif, _, _ = event.child
                 rows += pack(at, phase, SLICED, instrument, order, lots, limit, stop, 0.0, kind + 256 * tif, event.parent)
+            elif isinstance(event, Replaced):
+                order, instrument, lots, kind, limit, stop, tif, _, _ = event.order
+                rows += pack(at, phase, REPLACED, instrument, order, lots, limit, stop, 0.0, kind + 256 * tif, event.old)
             elif isinstance(event, Halt):
                 rows += pack(at, RISK, HALT, 0, event.measure, 0, event.equity, event.floor, 0.0, 0, 0)
 
@@ -195,7 +200,7 @@ def fold(journal: MemoryJournal, tape: Tape, cash: float) -> State:
     parents: dict[int, int] = {}
     for row in journal.table().tolist():
         _, _, kind, instrument, order, lots, a, b, c, d, e = row
-        if kind == ORDER:
+        if kind in (ORDER, REPLACED):
             remaining[order] = lots
         elif kind == SLICED:
             remaining[order], parents[order] = lots, e

@@ -19,6 +19,7 @@ from simulator.loop.randomness import stream
 from simulator.market.tape import Tape
 
 if TYPE_CHECKING:
+    from simulator.report.results import Result
     from simulator.scenarios import Scenario
 
 
@@ -60,13 +61,13 @@ def prove(scenario: Scenario, *, points: int = 10, progress: Callable[[int, int]
     tape = assembly.parts(scenario)[0].load(seed=scenario.seed, folder=scenario.folder)
     if len(tape) < 3:
         raise ScenarioError(f"{scenario.name}: {len(tape)} bars are too few to cut off a future")
-    base = assembly.run(scenario, tape=tape).journal_table()
+    base = rows_of(assembly.run(scenario, tape=tape))
     moments = choose(tape, base, points)
     failures: list[str] = []
     for done, row in enumerate(moments):
         for name, future in (("cut off", tape.cut(row + 1)), ("noise", with_noise(tape, row, scenario.seed))):
             try:
-                other = assembly.run(scenario, tape=future).journal_table()
+                other = rows_of(assembly.run(scenario, tape=future))
             except (SimulatorError, ArithmeticError, LookupError, ValueError, TypeError) as error:
                 failures.append(f"{when(tape, row)} with the future {name}: the strategy raised, and did not on the whole history: {error}")
                 continue
@@ -77,6 +78,13 @@ def prove(scenario: Scenario, *, points: int = 10, progress: Callable[[int, int]
             progress(done + 1, len(moments))
     not_covered = ("files that the strategy opens by itself, and anything else it reads besides its view",)
     return Certificate(scenario.name, len(base), 2 * len(moments), tuple(failures), not_covered)
+
+
+def rows_of(result: Result) -> np.ndarray:
+    """The journal of a whole run: Ctrl-C in a run ends the proof, or the shorter journal would pass for a difference."""
+    if result.interrupted:
+        raise KeyboardInterrupt
+    return result.journal_table()
 
 
 def choose(tape: Tape, base: np.ndarray, points: int) -> list[int]:

@@ -10,7 +10,7 @@ import numpy as np
 
 from simulator.book.fills import Event
 from simulator.book.orders import Cancel, FloatArray, Order, OrderBatch, OrderIds, OrderKind, Replace, TimeInForce, Twap
-from simulator.errors import ViewError, nearest
+from simulator.errors import PluginError, ViewError, nearest
 from simulator.kernels import batches
 from simulator.market.indicators import Readings
 from simulator.market.tape import FIELDS, Bars
@@ -64,6 +64,9 @@ class View:
         self.events: Sequence[Event] = NO_EVENTS
         self.symbols = tuple(instrument.symbol for instrument in bars.tape.instruments)
         self.lots = portfolio.lots.data.toreadonly()
+        for name in readings.names:
+            if name in FIELDS:
+                raise PluginError(f"an indicator cannot be called '{name}': that is a field of the bars")
         self._width = width = bars.tape.width
         self._whole = [instrument.lot == "1" for instrument in bars.tape.instruments]
         self._instruments, self._wanted, self._clears = (np.empty(2 * width, np.int64) for _ in range(3))

@@ -224,13 +224,10 @@ class _States:
         self.waits: dict[int, list[tuple[int, int, int]]] = {}
         self.waiting: dict[int, int] = {}
         for at, _, kind, i, order, lots, a, b, c, d, e in table:
-            if kind in (rows.ORDER, rows.SLICED, rows.REFUSED) and not (kind == rows.REFUSED and e):
+            if kind in (rows.ORDER, rows.SLICED, rows.REPLACED) or (kind == rows.REFUSED and not e):
                 self.wishes[order] = at, i, lots, a, b, d
                 if kind == rows.REFUSED:
                     self.endings[order] = OrderState.REJECTED, int(c)
-            elif kind == rows.REPLACE and e in self.wishes:
-                old = self.wishes[e]
-                self.wishes[order] = at, old[1], lots - self.filled.get(e, 0), a if a == a else old[3], b if b == b else old[4], old[5]
             elif kind == rows.FILL:
                 for id in (order, parents.get(order)):
                     if id is not None:

@@ -2,7 +2,7 @@
 
 Data are re-created here and must have the checksums that the baseline states. W1: one symbol, moving averages 20/50, one share. W2: 500 symbols, the
 top 50 by 20-day momentum, rebalanced daily. W4: one symbol, an empty callback. Times are CPU, the best of several, and a multiple of *calibration*:
-the cost of one empty method call with five arguments in the same process, so that machines can be compared.
+the cost of one empty method call with five arguments in the same process, so that machines can be compared. `compare.py` prints the table.
 """
 
 from __future__ import annotations
@@ -13,19 +13,21 @@ import resource
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from functools import cache
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from brokers.costs import Commission
 from brokers.simulated import Simulated
 from brokers.slippage import Slippage
-from simulator import DAY, SECOND, Account, Indicator, Instrument, Limits, Proposal, Result, Tape, View, simulate, sma
+from simulator import DAY, SECOND, Account, FloatArray, Indicator, Instrument, Limits, Proposal, Result, Tape, View, simulate, sma
 from strategies.momentum import Momentum
 
 MINUTE = 60 * SECOND
 CHECKSUMS = {"minute 100000": "f85aeda75f537c71", "minute 1000000": "9f27b5fb0e410782", "panel 2520 x 500": "efe4856f00581258"}
-Columns = dict[str, np.ndarray]
+FIELDS = ("open", "high", "low", "close", "volume")
+Columns = dict[str, FloatArray]
 
 
 def minute_bars(count: int) -> Columns:
@@ -51,7 +53,7 @@ def panel(rows: int = 2520, width: int = 500) -> Columns:
     return shaped(open_, close, above, below, rng.integers(1_000_000, 10_000_000, (rows, width)).astype(np.float64), digits=4, least=0.01)
 
 
-def shaped(open_: np.ndarray, close: np.ndarray, above: np.ndarray, below: np.ndarray, volume: np.ndarray, *, digits: int, least: float) -> Columns:
+def shaped(open_: FloatArray, close: FloatArray, above: FloatArray, below: FloatArray, volume: FloatArray, *, digits: int, least: float) -> Columns:
     """Round to *digits* decimals and put high and low around open and close, as the baseline's generator does, in its order of operations."""
     if least:
         open_, close = np.maximum(np.round(open_, digits), least), np.maximum(np.round(close, digits), least)
@@ -67,7 +69,7 @@ def shaped(open_: np.ndarray, close: np.ndarray, above: np.ndarray, below: np.nd
 def checksum(columns: Columns) -> str:
     """The baseline's digest of a data set."""
     seen = hashlib.sha256()
-    for name in ("open", "high", "low", "close", "volume"):
+    for name in FIELDS:
         seen.update(np.ascontiguousarray(columns[name]).tobytes())
     return seen.hexdigest()[:16]
 
@@ -76,7 +78,20 @@ def tape_of(columns: Columns, interval: int) -> Tape:
     """A tape of these columns; symbols are numbered."""
     rows = len(columns["close"])
     width = columns["close"].size // rows
-    return Tape.of([Instrument(f"S{i}") for i in range(width)], np.arange(1, rows + 1) * interval, **columns, interval=interval)
+    instruments, closed_at = [Instrument(f"S{i}") for i in range(width)], np.arange(1, rows + 1) * interval
+    return Tape.of(instruments, closed_at, *(columns[name] for name in FIELDS), interval=interval)
+
+
+@cache
+def minutes(count: int) -> Tape:
+    """The tape of W1 and W4."""
+    return tape_of(minute_bars(count), MINUTE)
+
+
+@cache
+def days() -> Tape:
+    """The tape of W2."""
+    return tape_of(panel(), DAY)
 
 
 class Empty:
@@ -134,16 +149,49 @@ WATCHED = Limits(gross_max=1.0, net_max=1.0, name_max=1.0, drawdown_max=0.99)
 RESTED = Limits(gross_max=2.0, net_max=2.0, name_max=2.0)
 
 
-def one(tape: Tape, strategy: Any, limits: Limits = LIMITS, cash: float = CASH) -> Result:
-    """A whole run, as a user would have it: session, indicators, loop, equity curve."""
-    result = simulate(tape, strategy, broker=TARIFF, account=Account(cash), limits=limits)
-    assert len(result.equity) == len(tape)
-    return result
+class Work(NamedTuple):
+    """A workload, with what it may cost: *target* is in nanoseconds a bar of one symbol, where calibration is QUIET.
+
+    The cost of each bar of the work *beyond*, if named, is taken off first. *equity* is how it ends, as independent engines agree, to *digits*.
+    """
+
+    tape: Callable[[], Tape]
+    strategy: Callable[[], Any]
+    target: float
+    beyond: str = ""
+    limits: Limits = LIMITS
+    cash: float = CASH
+    equity: float | None = None
+    digits: int = 6
+
+    def run(self, tape: Tape | None = None) -> Result:
+        """A whole run, as a user would have it: session, indicators, loop, equity curve."""
+        result = simulate(tape or self.tape(), self.strategy(), broker=TARIFF, account=Account(self.cash), limits=self.limits)
+        assert self.equity is None or round(float(result.equity[-1]), self.digits) == self.equity, result.equity[-1]
+        return result
 
 
 def momentum(width: int = 500) -> Momentum:
     """W2's strategy."""
     return Momentum(lookback=20, top=width // 10, every=1, invest=0.95)
+
+
+QUIET = 40.0
+W4, W1, W1_WATCHED, ORDERS, RESTING, W2 = "W4", "W1", "W1, drawdown limit", "an order every bar", "10 resting limits", "W2"
+WORKS = {
+    "W4, 1 M bars": Work(lambda: minutes(1_000_000), Empty, 350.0, equity=CASH),
+    W4: Work(lambda: minutes(100_000), Empty, 350.0, equity=CASH),
+    "W1, 1 M bars": Work(lambda: minutes(1_000_000), Cross, 650.0, equity=7451.827894),
+    W1: Work(lambda: minutes(100_000), Cross, 650.0, equity=9801.241187),
+    W1_WATCHED: Work(lambda: minutes(100_000), Cross, 900.0, limits=WATCHED, equity=9801.241187),
+    # Cash enough that no order is refused.
+    ORDERS: Work(lambda: minutes(100_000), EveryBar, 7_000.0, beyond=W4, cash=PANEL_CASH),
+    RESTING: Work(lambda: minutes(100_000), Resting, 300.0, beyond=W4, limits=RESTED, equity=CASH),
+    # 0.15 s for all.
+    W2: Work(days, momentum, 0.15e9 / (2520 * 500), limits=WATCHED, cash=PANEL_CASH, equity=16_850_242.06, digits=2),
+}
+LARGE = "5,000 symbols, top 500"
+LARGE_WORK = Work(lambda: tape_of(panel(2520, 5_000), DAY), lambda: momentum(5_000), 1e9 / (2520 * 5_000), limits=WATCHED, cash=10 * PANEL_CASH)
 
 
 def calibration() -> float:
