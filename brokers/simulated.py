@@ -174,7 +174,7 @@ class SimulatedBroker:
             elif self._latency:
                 self._later(arrive(self._env, now + self._latency, partial(self._change_late, wish)))
             else:
-                self._change(wish, answers)
+                self._change(wish, now, answers)
         if self._same_close and self._sequence > first:
             self._fill_at_this_close(first, row, answers)
         return tuple(answers) if answers else NOTHING
@@ -276,7 +276,7 @@ class SimulatedBroker:
         return self._env.process(process)
 
     def _change_late(self, wish: Cancel | Replace) -> None:
-        self._change(wish, self._arrivals)
+        self._change(wish, int(self._env.now), self._arrivals)
 
     def _slice(self, order: Order, schedule: Twap, at: int) -> None:
         """Start the process that cuts an order in time."""
@@ -368,8 +368,8 @@ class SimulatedBroker:
         self.market.runs = told
         return waits
 
-    def _change(self, wish: Cancel | Replace, answers: list[Event]) -> None:
-        """Cancel or replace, or say that there is nothing to change."""
+    def _change(self, wish: Cancel | Replace, at: int, answers: list[Event]) -> None:
+        """Cancel or replace at *at*, or say that there is nothing to change."""
         standing = self.standing(wish.order)
         if standing is None:
             id = wish.id if isinstance(wish, Replace) else wish.order
@@ -391,7 +391,7 @@ class SimulatedBroker:
         new = old._replace(id=wish.id, lots=lots, limit=limit, stop=stop, client_id="")
         self._pending[old.instrument] += lots
         answers.append(Replaced(new, wish.order))
-        self._take(new, self.tape.ats[self.portfolio.row], self.portfolio.row, answers)
+        self._take(new, at, self.portfolio.row, answers)
         after = self._singles.get(wish.id)
         if before and after:
             # One order to the tariff: what it has paid counts toward its minimum.

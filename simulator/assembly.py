@@ -12,10 +12,12 @@ from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 import simulator
 from simulator import plugins, scenarios
 from simulator.book.fills import Waited
-from simulator.book.orders import OrderIds, Proposal
+from simulator.book.orders import OrderIds, OrderKind, Proposal
 from simulator.book.portfolio import Portfolio
 from simulator.book.tickets import tickets
 from simulator.errors import OrderError, PluginError, ScenarioError, SimulatorError, nearest
@@ -23,9 +25,9 @@ from simulator.loop.audit import Audit
 from simulator.loop.clocks import ReplayClock
 from simulator.loop.journal import MemoryJournal
 from simulator.loop.session import Session, step
-from simulator.market.indicators import Readings
+from simulator.market.indicators import Indicator, Readings, sma, std
 from simulator.market.instruments import Instrument
-from simulator.market.tape import Replay, Tape
+from simulator.market.tape import DAY, Replay, Tape
 from simulator.market.view import View
 from simulator.ports import Feed, Strategy
 from simulator.report.results import Result
@@ -173,6 +175,26 @@ def _run(
         notes = (*notes, "The strategy was never called: on this data no instrument ever had all of its indicators.")
     assert isinstance(session.journal, MemoryJournal)
     return Result(tape, session.journal, account.cash, rows, still_waiting=waiting, interrupted=not finished, notes=notes, **about)
+
+
+class _Exercise:
+    """Sends a batch and a single order, so that each kernel is called."""
+
+    def indicators(self) -> dict[str, Indicator]:
+        return {"sma": sma(2), "spread": std(2)}
+
+    def on_bars(self, view: View) -> Proposal:
+        return [view.rebalance(np.full(2, 0.2)), view.order(1, kind=OrderKind.LIMIT, limit=1e-3)] if view.row % 2 else ()
+
+
+def warm_up() -> None:
+    """Compile every kernel now, if that was not done on this machine yet, so that no run has to wait for it. Takes seconds once, then nothing."""
+    price = np.full((8, 2), 100.0)
+    tape = Tape.of([Instrument("A"), Instrument("B")], np.arange(1, 9) * DAY, price, price, price, price, price * 1000, interval=DAY)
+    settings = {"volume_basis": "trailing", "slippage": {"model": "square_root"}}
+    broker = plugins.build(plugins.find("tradewind.brokers", "simulated", Path()), settings, "broker")
+    limits = Limits(gross_max=2.0, drawdown_max=0.5)
+    assert len(simulate(tape, _Exercise(), broker=broker, limits=limits).equity) == len(tape)
 
 
 @lru_cache(maxsize=1)

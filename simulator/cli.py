@@ -94,12 +94,16 @@ def run(
     from time import perf_counter
 
     from simulator import assembly, scenarios
+    from simulator.kernels.compiled import is_cold
     from simulator.report import folders
 
     scenario = scenarios.load(source, settings or ())
     if out is not None:
         folders.check(out)
     with scenarios.naming(source, settings or ()), _progress(scenario.name, "bars") as progress:
+        if is_cold():
+            _console(stderr=True).print("compiling the rules of the market, once on this machine", style="dim")
+            assembly.warm_up()
         tape = _tape(scenario)
         began = perf_counter()
         result = assembly.run(scenario, tape=tape, check=audit, progress=progress)

@@ -49,6 +49,11 @@ def cache_folder() -> str:
     return tempfile.mkdtemp(prefix="tradewind-")
 
 
+def is_cold() -> bool:
+    """Whether nothing is compiled yet on this machine, so that first calls take seconds."""
+    return not any(Path(CACHE).rglob("*.nbi"))
+
+
 def rule(function: Function) -> Function:
     """Let compiled code call *function*; Python goes on with the plain one."""
     register_jitable(function)

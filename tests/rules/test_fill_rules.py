@@ -132,12 +132,21 @@ def test_a_limit_to_sell_that_must_be_crossed_by_two_ticks() -> None:
     assert traded(result) == [("a", 2, -100, 10.5)]
 
 
-@pytest.mark.parametrize("cents", range(901, 1000, 7))
+@pytest.mark.parametrize("cents", [957, 1602, 1997, 2048])
 def test_the_price_one_tick_through_is_exact_at_every_price(cents: int) -> None:
-    """The float 9.57 - 0.01 need not be the float 9.56: a bar one tick through a limit always fills it."""
-    table = bars(QUIET, (10, 10, (cents - 1) / 100, 10, 1000))
-    result = run(table, send("a", 100, "limit", limit=cents / 100), tick="0.01", limit_through_ticks=1)
-    assert traded(result) == [("a", 1, 100, cents / 100)]
+    """The float 16.02 - 0.01 lies below the float 16.01: a bar one tick through a limit fills it all the same."""
+    limit, through = cents / 100, (cents - 1) / 100
+    table = bars(QUIET, (limit + 0.05, limit + 0.05, through, limit + 0.05, 1000))
+    result = run(table, send("a", 100, "limit", limit=limit), tick="0.01", limit_through_ticks=1)
+    assert traded(result) == [("a", 1, 100, limit)]
+
+
+@pytest.mark.parametrize("cents", [957, 1601, 1996, 2048])
+def test_the_price_one_tick_through_a_limit_to_sell_is_exact_at_every_price(cents: int) -> None:
+    limit, through = cents / 100, (cents + 1) / 100
+    table = bars(QUIET, (limit - 0.05, through, limit - 0.05, limit - 0.05, 1000))
+    result = run(table, send("a", -100, "limit", limit=limit), tick="0.01", limit_through_ticks=1)
+    assert traded(result) == [("a", 1, -100, limit)]
 
 
 def test_a_limit_that_the_open_meets_needs_no_crossing() -> None:
@@ -382,6 +391,13 @@ def test_the_smallest_lot_of_a_coin_can_be_traded() -> None:
     assert [fill.quantity for fill in result.fills] == [0.00000001]
 
 
+@pytest.mark.parametrize("quantity", [10.7, -33.3, 123.45678912])
+def test_a_quantity_of_many_small_lots_is_not_cut_by_the_rounding_of_floats(quantity: float) -> None:
+    """10.7 x 100,000,000 is 1069999999.9999999 in floats, and 1,070,000,000 lots."""
+    result = run(bars(QUIET, QUIET), send("a", quantity), lot="0.00000001")
+    assert [fill.quantity for fill in result.fills] == [quantity]
+
+
 def test_a_closed_position_is_exactly_zero() -> None:
     """0.1 + 0.2 - 0.3 is not zero in floats; in lots it is, and a cash account does not see the last sale as a short."""
     orders = [send("a", 0.1), send("b", 0.2), send("c", -0.3, bar=1)]
@@ -425,6 +441,12 @@ def test_a_price_on_the_grid_passes_unchanged_in_every_bit() -> None:
     price = 0.1 + 0.2
     result = run(bars((1, 1, 1, 1, 1000), (1, 1, 0.2, 1, 1000)), send("a", 100, "limit", limit=price), tick="0.01")
     assert [fill.price for fill in result.fills] == [price]
+
+
+def test_a_price_on_a_fine_grid_passes_unchanged_too() -> None:
+    """10.7 is 1,070,000,000 ticks, though the floats say 1069999999.9999999."""
+    result = run(bars(QUIET, (20, 20, 9, 20, 1000)), send("a", 100, "limit", limit=10.7), tick="0.00000001")
+    assert [fill.price for fill in result.fills] == [10.7]
 
 
 def test_no_tick_means_no_grid() -> None:
@@ -696,10 +718,25 @@ def test_a_margin_account_may_be_short_and_borrow() -> None:
     assert result.cash == -5000.0
 
 
-def test_a_leverage_limit_refuses_at_the_fill_what_would_exceed_it() -> None:
-    """1000 of equity at leverage 2 carry 200 shares at 10, not 201. The refused order stops nothing."""
+def test_without_limits_a_margin_account_trades_on_though_its_equity_is_gone() -> None:
+    """Short 100 from 10 with 500 of cash; at 16 the equity is -100, and no limit was asked for."""
+    result = run(bars(QUIET, QUIET, (16, 16, 16, 16, 1000), QUIET), send("a", -100), send("b", -1, bar=2), cash=500.0)
+    assert states(result) == {"a": "filled", "b": "filled"}
+    assert list(result.equity) == [500.0, 500.0, -100.0, 500.0]
+
+
+def test_a_leverage_limit_refuses_what_would_exceed_it() -> None:
+    """1000 of equity at leverage 2 carry 200 shares at 10, not 201. The refused order stops nothing; an open one counts."""
     result = run(bars(QUIET, QUIET), send("a", 201), send("b", 200), send("c", 1), cash=1000.0, leverage_max=2.0)
     assert states(result) == {"a": "rejected", "b": "filled", "c": "rejected"}
+    assert traded(result) == [("b", 1, 200, 10.0)]
+
+
+def test_a_leverage_limit_is_checked_again_at_the_fill() -> None:
+    """When 'b' was sent, 190 shares at the mark of 10 were within twice 1000. Bought at 20 they would leave 1000 + 90 x (10 - 20) = 100."""
+    table = bars(QUIET, QUIET, (20, 20, 20, 20, 1000))
+    result = run(table, send("a", 100), send("b", 90, bar=1), cash=1000.0, leverage_max=2.0)
+    assert states(result) == {"a": "filled", "b": "rejected"}
 
 
 def test_an_exit_always_passes_the_leverage_limit() -> None:
@@ -720,3 +757,15 @@ def test_resending_the_same_order_changes_nothing() -> None:
 def test_a_client_id_used_for_another_order_is_refused() -> None:
     result = run(bars(QUIET, QUIET), send("a", 100), send("a", 200))
     assert traded(result) == [("a", 1, 100, 10.0)]
+
+
+def test_a_refused_order_was_sent_too_and_its_client_id_is_taken() -> None:
+    result = run(bars(QUIET, QUIET), send("a", 0), send("a", 100))
+    assert traded(result) == []
+
+
+def test_resending_a_refused_order_returns_the_first_answer() -> None:
+    """110 shares at 10 are more than 1000. At 5 they would not be, but the first answer stands."""
+    table = bars(QUIET, (5, 5, 5, 5, 1000), (5, 5, 5, 5, 1000))
+    result = run(table, send("a", 110), send("a", 110, bar=1), cash=1000.0, leverage_max=1.0)
+    assert traded(result) == []
