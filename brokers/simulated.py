@@ -155,7 +155,7 @@ class SimulatedBroker:
             return NOTHING
         answers: list[Event] = []
         if self.market.cash_account and len(approved) > 1:
-            approved = sorted(approved, key=lambda wish: isinstance(wish, Order) and wish.lots > 0)
+            approved = _sells_first(approved)
         row = self.portfolio.row
         now, first = self.tape.ats[row], self._sequence
         self._open_at_all, self._all_rest = True, False
@@ -175,6 +175,9 @@ class SimulatedBroker:
                 self._later(arrive(self._env, now + self._latency, partial(self._change_late, wish)))
             else:
                 self._change(wish, now, answers)
+        if self._parent_of:
+            # A slice that was taken back is lost to its parent.
+            self._settle_parents(answers)
         if self._same_close and self._sequence > first:
             self._fill_at_this_close(first, row, answers)
         return tuple(answers) if answers else NOTHING
@@ -379,7 +382,7 @@ class SimulatedBroker:
             self._withdraw(wish.order, rules.CANCELLED, Reason.ASKED, answers)
             return
         old, lots = standing.order, wish.lots - standing.filled
-        before = self._singles.get(wish.order)
+        had = self._traded(wish.order)
         self._withdraw(wish.order, rules.REPLACED, Reason.ASKED, answers)
         self._open[old.instrument] += 1
         if lots == 0 or (lots > 0) != (old.lots > 0):
@@ -392,10 +395,20 @@ class SimulatedBroker:
         self._pending[old.instrument] += lots
         answers.append(Replaced(new, wish.order))
         self._take(new, at, self.portfolio.row, answers)
-        after = self._singles.get(wish.id)
-        if before and after:
+        if wish.id in self._singles:
             # One order to the tariff: what it has paid counts toward its minimum.
-            after.shares, after.notional, after.paid = before.shares, before.notional, before.paid
+            after = self._singles[wish.id]
+            after.shares, after.notional, after.paid = had
+
+    def _traded(self, order: int) -> tuple[float, float, float]:
+        """Shares and notional that an open order has traded, and the commission that it has paid."""
+        if order in self._singles:
+            working = self._singles[order]
+            return working.shares, working.notional, working.paid
+        for k in np.flatnonzero(self._table.ids == order).tolist():
+            shares, notional, paid = self._table.floats[batches.SHARES :, k].tolist()
+            return shares, notional, paid
+        return 0.0, 0.0, 0.0
 
     def _withdraw(self, order: int, state: int, reason: int, answers: list[Event]) -> None:
         """End an open order of whatever sort, with what belongs to it."""
@@ -507,6 +520,22 @@ class SimulatedBroker:
         for book in books:
             if not book.tidy():
                 del self._books[book.instrument]
+
+
+def _sells_first(wishes: Sequence[Wish]) -> list[Wish]:
+    """Single buys last, and with them what changes them; else as they were."""
+    first: list[Wish] = []
+    last: list[Wish] = []
+    buys: set[int] = set()
+    for wish in wishes:
+        if isinstance(wish, Order):
+            waits = wish.lots > 0
+        else:
+            waits = not isinstance(wish, OrderBatch) and wish.order in buys
+        if waits and isinstance(wish, Order | Replace):
+            buys.add(wish.id)
+        (last if waits else first).append(wish)
+    return first + last
 
 
 def _by_sequence(working: Working) -> int:

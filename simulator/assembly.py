@@ -102,8 +102,8 @@ def assemble(
     return session, feed
 
 
-def drive(session: Session, feed: Feed, bars_total: int, progress: Progress | None = None, audit: Audit | None = None) -> bool:
-    """Step through a feed; whether it went to its end. Ctrl-C stops it after what it has done so far."""
+def drive(session: Session, feed: Feed, bars_total: int, progress: Progress | None = None, audit: Audit | None = None) -> int:
+    """Step through a feed; how many bars went through the system. Ctrl-C stops it after what it has done so far."""
     done, part = 0, max(1, bars_total // 200)
     walk = iter(feed)
     strategy = session.strategy.strategy if isinstance(session.strategy, WarmingUp | Following) else session.strategy
@@ -118,9 +118,9 @@ def drive(session: Session, feed: Feed, bars_total: int, progress: Progress | No
             if progress:
                 progress(done, bars_total)
             if done == before:
-                return True
+                return done
     except KeyboardInterrupt:
-        return False
+        return done
     except Exception as error:
         raise blame(error, strategy, session) from error
 
@@ -167,8 +167,8 @@ def _run(
     header: str = "",
 ) -> Result:
     session, feed = assemble(tape, strategy, broker=broker, account=account, limits=limits, header=header)
-    finished = drive(session, feed, len(tape), progress, Audit(session) if check else None)
-    rows = len(tape) if finished else max(session.portfolio.row, 0)
+    rows = drive(session, feed, len(tape), progress, Audit(session) if check else None)
+    finished = rows == len(tape)
     waiting: list[Waited] = session.broker.waiting() if hasattr(session.broker, "waiting") else []
     notes = (*about.pop("notes", ()), *tape.truth.caveats, *tape.notes)
     if finished and session.strategy is not strategy:

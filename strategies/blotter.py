@@ -51,7 +51,9 @@ class Blotter:
                 self.dated.append(((date.fromisoformat(ticket.date) - date(1970, 1, 1)).days, ticket))
             else:
                 self.due.setdefault(ticket.bar, []).append(ticket)
-        self.dated.sort(key=lambda due: due[0], reverse=True)
+        # Taken from the end: the earliest date last, and of one date the first in the file.
+        self.dated.sort(key=lambda due: due[0])
+        self.dated.reverse()
 
     def _order(self, view: View, ticket: Ticket) -> Order:
         return view.order(ticket.quantity, ticket.symbol, ticket.kind, ticket.limit, ticket.stop, ticket.tif, ticket.client_id)

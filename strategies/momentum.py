@@ -32,8 +32,8 @@ class Momentum:
         if (view.row - self.lookback) % self.every:
             return ()
         momentum = view["momentum"]
-        # argpartition puts what has no history yet last.
-        best = np.argpartition(-momentum, self.top)[: self.top] if self.top < len(momentum) else np.arange(len(momentum))
+        # Of equals the first in the list, on every machine; what has no history yet comes last.
+        best = np.argsort(-momentum, kind="stable")[: self.top]
         weights = np.zeros(len(momentum))
         weights[best] = self.invest / self.top
         unknown = (momentum != momentum) | (view.ages != 0)

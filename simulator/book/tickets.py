@@ -48,12 +48,14 @@ def ticket(order: Any, place: str, name: str) -> Ticket:
     for key in given:
         if key not in KEYS and key != "date":
             raise OrderError(f"{place}: no such key '{key}'{nearest(str(key), KEYS)}")
+    # A table of orders has an empty text or NaN where an order says nothing.
+    given = {key: value for key, value in given.items() if not (value is None or value == "" or (isinstance(value, float) and value != value))}
     for key in ("symbol", "quantity"):
-        if given.get(key) is None or given[key] == "":
+        if key not in given:
             raise OrderError(f"{place}: {key} is missing")
     kind = _choice(OrderKind, given.get("kind"), OrderKind.MARKET, place, "kind")
     made = Ticket(
-        client_id=str(given["client_id"]) if given.get("client_id") not in (None, "") else name,
+        client_id=str(given.get("client_id", name)),
         symbol=str(given["symbol"]),
         quantity=_number(given["quantity"], place, "quantity"),
         kind=kind,
@@ -61,7 +63,7 @@ def ticket(order: Any, place: str, name: str) -> Ticket:
         stop=_number(given.get("stop"), place, "stop"),
         tif=_choice(TimeInForce, given.get("tif"), TimeInForce.GTC, place, "tif"),
         bar=_whole(given.get("bar"), place, "bar"),
-        date=str(given.get("date") or ""),
+        date=str(given.get("date", "")),
     )
     try:
         date.fromisoformat(made.date or "1970-01-01")
@@ -79,7 +81,7 @@ def ticket(order: Any, place: str, name: str) -> Ticket:
 
 
 def _choice(words: Any, given: Any, default: Any, place: str, key: str) -> Any:
-    if given is None or given == "" or given != given:
+    if given is None:
         return default
     if isinstance(given, words):
         return given
@@ -90,7 +92,7 @@ def _choice(words: Any, given: Any, default: Any, place: str, key: str) -> Any:
 
 
 def _number(given: Any, place: str, key: str) -> float:
-    if given is None or given == "":
+    if given is None:
         return nan
     try:
         return int(given) if isinstance(given, int) else float(given)
@@ -99,7 +101,7 @@ def _number(given: Any, place: str, key: str) -> float:
 
 
 def _whole(given: Any, place: str, key: str) -> int:
-    value = 0.0 if given is None or given == "" else _number(given, place, key)
+    value = 0.0 if given is None else _number(given, place, key)
     if value != value or value != int(value) or value < 0:
         raise OrderError(f"{place}: {key} must be the index of a bar, 0 or above, was {given!r}")
     return int(value)
@@ -109,10 +111,11 @@ def read_tickets(path: Path) -> list[Ticket]:
     """Tickets from a CSV file with a header of the keys above; `date` (YYYY-MM-DD) may stand for `bar`. Raises OrderError naming file and line."""
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
-            rows = list(csv.DictReader(file, strict=True))
+            reader = csv.DictReader(file, strict=True)
+            rows = [(reader.line_num, row) for row in reader]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise OrderError(f"{path}: cannot be read as a CSV file of orders: {error}") from None
-    for line, row in enumerate(rows, 2):
+    for line, row in rows:
         if None in row or None in row.values():
             raise OrderError(f"{path}, line {line}: has more or fewer fields than the header")
-    return [ticket(row, f"{path}, line {line}", f"line {line}") for line, row in enumerate(rows, 2)]
+    return [ticket(row, f"{path}, line {line}", f"line {line}") for line, row in rows]

@@ -24,6 +24,7 @@ from simulator.kernels.rules import (
     NO_BAR,
     NOT_YET_THERE,
     OPEN,
+    RATE,
     REJECTED,
     SESSION_END,
     SQUARE_ROOT,
@@ -38,6 +39,7 @@ from simulator.kernels.rules import (
     match,
     permit,
     place,
+    reduces,
     size_of,
     slip,
 )
@@ -145,26 +147,35 @@ def review(
     equity: float,
     limits: Array,
     halted: bool,
+    quota: int,
     reasons: Array,
-) -> int:
-    """The rule `permit` on each order of a batch in turn: how many it refused."""
+) -> tuple[int, int]:
+    """The rule `permit` on each order of a batch in turn, and at most *quota* that are no exits: (how many were refused, how many counted)."""
     waiting = pending.copy()
     for k in range(clears.shape[0]):
         waiting[clears[k]] = 0
     gross, net = exposure(lots, waiting, terms, marks, row)
     refused = 0
+    counted = 0
     for k in range(instruments.shape[0]):
         i = instruments[k]
         held = lots[i] + waiting[i]
+        before = gross, net
         reason, gross, net = permit(
             wanted[k], held, marks[row, i], terms[i, SIZE], gross, net, equity, limits[0], limits[1], limits[2], limits[3], limits[4], halted
         )
+        if reason == FILLED and not reduces(held, wanted[k]):
+            if counted == quota:
+                reason = RATE
+                gross, net = before
+            else:
+                counted += 1
         reasons[k] = reason
         if reason == FILLED:
             waiting[i] += wanted[k]
         else:
             refused += 1
-    return refused
+    return refused, counted
 
 
 @compiled

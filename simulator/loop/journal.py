@@ -210,7 +210,9 @@ def fold(journal: MemoryJournal, tape: Tape, cash: float) -> State:
                 if id is not None:
                     remaining[id] -= lots
         elif kind == ENDED:
-            remaining.pop(order, None)
+            lost = remaining.pop(order, 0)
+            if parents.get(order) in remaining:
+                remaining[parents[order]] -= lost
     return State(
         portfolio.cash,
         portfolio.lots.tobytes(),

@@ -110,7 +110,7 @@ class Tape:
         check_times(ends, starts, days)
         for k, (name, column) in enumerate(zip(FIELDS, columns, strict=True)):
             values = np.asarray(column, np.float64)
-            if values.size != len(ends) * tape.width:
+            if values.shape != (len(ends), tape.width) and not (tape.width == 1 and values.shape == ends.shape):
                 raise DataError(f"{name} must be {len(ends)} bars x {tape.width} instruments, was {values.shape}")
             tape._prices[k, : len(ends)] = values.reshape(len(ends), tape.width)
         tape._times[:, : len(ends)] = ends, starts, days
@@ -137,11 +137,15 @@ class Tape:
         """Put the bars of one more instant at the end: a number for one instrument, (instruments,) for many, NaN where there is none."""
         row = self.rows
         start = closed_at - self.interval if opened_at is None else opened_at
-        if row and not (closed_at > self.ats[row - 1] and start >= self.ats[row - 1]):
-            raise DataError(f"a bar from {start} to {closed_at} does not follow the one that closed at {self.ats[row - 1]}")
+        day = start // DAY if session is None else session
+        if not start < closed_at:
+            raise DataError(f"a bar that closes at {closed_at} must open before that, not at {start}")
+        if row and not (start >= self.ats[row - 1] and day >= self.days[row - 1]):
+            before = f"the one that closed at {self.ats[row - 1]} in session {self.days[row - 1]}"
+            raise DataError(f"a bar from {start} to {closed_at} in session {day} does not follow {before}")
         if row == self._times.shape[1]:
             self._grow()
-        self._times[:, row] = closed_at, start, start // DAY if session is None else session
+        self._times[:, row] = closed_at, start, day
         for k, values in enumerate((open, high, low, close, volume)):
             self._prices[k, row] = values
         tapes.carry(self._prices[3], self._prices[5], self._ages, row, row + 1)

@@ -11,8 +11,9 @@ from typing import Final
 import numpy as np
 
 from simulator.book.fills import Event, Halt
-from simulator.book.orders import Cancel, Order, OrderBatch, OrderIds, Proposal, Refusal, Replace, Wish
+from simulator.book.orders import Cancel, Order, OrderBatch, OrderIds, Proposal, Refusal, Replace, Standing, Wish
 from simulator.book.portfolio import Portfolio
+from simulator.errors import PluginError
 from simulator.kernels import batches, rules
 from simulator.kernels.rules import permit
 from simulator.market.tape import SECOND
@@ -136,7 +137,7 @@ class RiskEngine:
             for i in np.flatnonzero(portfolio.lots).tolist():
                 approved.append(Order(self.ids.next(), i, -int(portfolio.lots[i])))
                 added[i] = 0
-        wishes: Sequence[Wish] = [proposed] if isinstance(proposed, OrderBatch) else proposed
+        wishes: Sequence[Wish] = [proposed] if isinstance(proposed, OrderBatch) else proposed or ()
         return self._review_each(wishes, portfolio, approved, added)
 
     def _review_each(
@@ -160,20 +161,27 @@ class RiskEngine:
                 gross, net = self._take_in(wish, portfolio, approved, refused, added)
                 continue
             else:
-                change = self._change(wish, portfolio, added)
+                change = self._change(wish, portfolio, approved, added)
                 if change is None:
                     approved.append(wish)
                     gross, net = portfolio.exposure(self._on_the_way(portfolio, added))
                     continue
-                i, lots = change
+                i, lots, whole = change
+                # Its notional is that of the whole order, and not of what is added to it.
+                if notional_max < inf and not rules.reduces(self._held(i, portfolio, added), lots):
+                    if not abs(whole) * terms[i] * tape.marked[base + i] <= notional_max:
+                        refused.append(Refusal(wish, rules.NOTIONAL))
+                        continue
             held = added[i] if i in added else portfolio_lots[i] + pending[i]
-            size = terms[i]
+            size, before = terms[i], (gross, net)
             reason, gross, net = permit(
                 lots, held, tape.marked[base + i], size, gross, net, equity, gross_max, net_max, name_max, notional_max, leverage_max, halted
             )
-            if not reason and rate_max and not rules.reduces(held, lots) and not self._in_time(bars.closed_at):
-                gross, net = portfolio.exposure(self._on_the_way(portfolio, added))
-                reason = rules.RATE
+            if rate_max and not reason and not rules.reduces(held, lots):
+                if self._quota(bars.closed_at):
+                    self.sent.append(bars.closed_at)
+                else:
+                    reason, (gross, net) = rules.RATE, before
             if reason:
                 refused.append(Refusal(wish, reason))
             else:
@@ -181,9 +189,13 @@ class RiskEngine:
                 added[i] = held + lots
         return approved, refused
 
-    def _change(self, wish: Cancel | Replace, portfolio: Portfolio, added: dict[int, int]) -> tuple[int, int] | None:
-        """What a replacement adds: (instrument, lots). None where there is nothing to review: a cancel, a new price, or an order that is gone."""
-        standing = self.broker.standing(wish.order)
+    def _change(self, wish: Cancel | Replace, portfolio: Portfolio, approved: Sequence[Wish], added: dict[int, int]) -> tuple[int, int, int] | None:
+        """What a replacement adds: (instrument, lots, whole order). None where there is nothing to review: a cancel, a new price, or an order that
+        is gone.
+        """
+        if not isinstance(wish, tuple) or not hasattr(wish, "order"):
+            raise PluginError(f"on_bars must return a list of orders, cancels, replacements and batches, or one batch; {wish!r} is none of them")
+        standing = self._standing(wish.order, approved)
         if standing is None:
             # The broker says so, in the same words as if it had just been filled.
             return None
@@ -192,7 +204,28 @@ class RiskEngine:
         if isinstance(wish, Cancel) or lots == 0:
             added[i] = self._held(i, portfolio, added) + lots
             return None
-        return i, lots
+        return i, lots, wish.lots
+
+    def _standing(self, order: int, approved: Sequence[Wish]) -> Standing | None:
+        """An open order as the broker will have it after what this review has let through so far."""
+        standing = self.broker.standing(order)
+        for wish in approved:
+            if isinstance(wish, Order):
+                if wish.id == order:
+                    standing = Standing(wish, 0, wish.lots)
+            elif isinstance(wish, OrderBatch):
+                if standing and standing.order.instrument in wish.clears:
+                    standing = None
+                for k in np.flatnonzero(wish.ids == order).tolist():
+                    lots = int(wish.lots[k])
+                    standing = Standing(Order(order, int(wish.instruments[k]), lots), 0, lots)
+            elif wish.order == order:
+                standing = None
+            elif isinstance(wish, Replace) and wish.id == order:
+                old = self._standing(wish.order, approved[: approved.index(wish)])
+                left = wish.lots - old.filled if old else 0
+                standing = Standing(old.order._replace(id=order, lots=left), 0, left) if old and left else None
+        return standing
 
     def _take_in(
         self, batch: OrderBatch, portfolio: Portfolio, approved: list[Wish], refused: list[Refusal], added: dict[int, int]
@@ -221,22 +254,22 @@ class RiskEngine:
             pending[i] = lots - portfolio.lots[i]
         return pending
 
-    def _in_time(self, now: int) -> bool:
-        """Whether one more order may pass at *now*; if so it counts."""
+    def _quota(self, now: int) -> int:
+        """How many more orders may pass at *now*: exits are not counted."""
+        if not self.limits.rate_max:
+            return NO_QUOTA
         start = now - int(self.limits.rate_seconds * SECOND)
         while self.sent and self.sent[0] <= start:
             self.sent.popleft()
-        if len(self.sent) >= self.limits.rate_max:
-            return False
-        self.sent.append(now)
-        return True
+        return self.limits.rate_max - len(self.sent)
 
     def _review_batch(self, batch: OrderBatch, portfolio: Portfolio, added: dict[int, int]) -> tuple[Sequence[OrderBatch], Sequence[Refusal]]:
         """A batch in one compiled call."""
         bars = portfolio.bars
         reasons = np.empty(len(batch), np.int64)
         pending = self._on_the_way(portfolio, added)
-        refused = batches.review(
+        now = bars.closed_at
+        refused, counted = batches.review(
             batch.instruments,
             batch.lots,
             batch.clears,
@@ -248,10 +281,11 @@ class RiskEngine:
             portfolio.equity,
             self.maxima,
             self.halted,
+            self._quota(now),
             reasons,
         )
         if self.limits.rate_max:
-            refused += self._hold_back(batch, portfolio, pending, reasons)
+            self.sent.extend([now] * counted)
         if not refused:
             return (batch,), ()
         wishes = [
@@ -265,19 +299,6 @@ class RiskEngine:
         kept = batch.chosen(reasons == 0)
         return ((kept,) if kept else ()), wishes
 
-    def _hold_back(self, batch: OrderBatch, portfolio: Portfolio, pending: np.ndarray, reasons: np.ndarray) -> int:
-        """Refuse the orders of a batch that come too fast: how many."""
-        held = portfolio.lots + pending
-        held[batch.clears] = portfolio.lots[batch.clears]
-        late = 0
-        for k in np.flatnonzero(reasons == 0).tolist():
-            i, lots = int(batch.instruments[k]), int(batch.lots[k])
-            if not rules.reduces(int(held[i]), lots) and not self._in_time(portfolio.bars.closed_at):
-                reasons[k] = rules.RATE
-                late += 1
-            else:
-                held[i] += lots
-        return late
 
-
+NO_QUOTA: Final = 2**62
 NO_WISHES: Final[tuple[tuple[Order, ...], tuple[Refusal, ...]]] = ((), ())

@@ -32,9 +32,11 @@ class Limits:
     resume_after: int | None = None
 
     def __post_init__(self) -> None:
-        for name in ("gross_max", "net_max", "name_max", "notional_max", "rate_seconds"):
+        for name in ("gross_max", "net_max", "name_max", "notional_max"):
             if not getattr(self, name) > 0.0:
                 raise ScenarioError(f"risk.{name} must be above 0 (inf is off), was {getattr(self, name)!r}")
+        if not 0.0 < self.rate_seconds < inf:
+            raise ScenarioError(f"risk.rate_seconds must be a number above 0, was {self.rate_seconds!r}")
         for name in ("drawdown_max", "daily_loss_max"):
             if not (0.0 < getattr(self, name) <= 1.0 or getattr(self, name) == inf):
                 raise ScenarioError(f"risk.{name} must be in (0, 1] (inf is off), was {getattr(self, name)!r}")

@@ -78,7 +78,7 @@ def situations(draw: st.DrawFn) -> tuple[dict[str, dict[str, list[Any]]], list[d
     terms = draw(
         st.fixed_dictionaries(
             {
-                "cash": st.sampled_from([100_000.0, 10_000.0, 3_000.0, 1234.56]),
+                "cash": st.sampled_from([3_000.0, 1_234.56, 10_000.0, 100_000.0]),
                 "account": st.sampled_from(["margin", "cash"]),
                 "commission": st.sampled_from(
                     [
@@ -104,7 +104,7 @@ def situations(draw: st.DrawFn) -> tuple[dict[str, dict[str, list[Any]]], list[d
                 "tick": st.sampled_from(["0", "0.01", "0.05", "0.25"]),
                 "lot": st.sampled_from(["1", "1", "10", "0.1", "0.00000001"]),
                 "through_ticks": st.integers(0, 2),
-                "leverage_max": st.sampled_from([None, 1.0, 2.0]),
+                "leverage_max": st.sampled_from([None, 1.0, 2.0, 0.5]),
             }
         )
     )
