@@ -246,7 +246,7 @@ class Market:
             working.limit,
             working.stop,
             working.triggered,
-            self.through_ticks * (tick_up / tick_down),
+            rules.reach(working.remaining, working.limit, self.through_ticks, tick_up, tick_down),
             rules.AT_OPEN,
             tape.opens[k],
             tape.highs[k],

@@ -26,6 +26,7 @@ from simulator import (
     Event,
     Fill,
     FillBatch,
+    IntArray,
     Order,
     OrderBatch,
     OrderIds,
@@ -80,6 +81,16 @@ class Simulated:
     def connect(self, tape: Tape, portfolio: Portfolio, account: Account, ids: OrderIds) -> SimulatedBroker:
         """The broker of one session."""
         return SimulatedBroker(self, tape, portfolio, account, ids)
+
+    def caveats(self, tape: Tape) -> tuple[str, ...]:
+        """What is wrong with these settings on this tape, to be printed as warnings."""
+        found = []
+        if self.timing == "same_close":
+            found.append("warning: timing 'same_close' fills orders at the very close that they were decided on, which no market does")
+        gridless = [instrument.symbol for instrument in tape.instruments if not instrument.tick_size]
+        if self.limit_through_ticks and gridless:
+            found.append(f"warning: limit_through_ticks does nothing for {', '.join(gridless)}: no price grid, since tick is '0'")
+        return tuple(found)
 
     def words(self) -> list[str]:
         """The assumptions, one sentence each."""
@@ -138,7 +149,8 @@ class SimulatedBroker:
         self._eager: list[Working] = []
         self._singles: dict[int, Working] = {}
         self._table = Table()
-        self._sent_as: dict[str, Order] = {}
+        # The last row that open orders have met.
+        self._row = -1
         # What takes time: orders on their way, parents and whose child is which; their processes put events here.
         self._timed = False
         self._env = simpy.Environment(initial_time=int(tape.starts[0]) if len(tape) else 0)
@@ -157,12 +169,10 @@ class SimulatedBroker:
         if self.market.cash_account and len(approved) > 1:
             approved = _sells_first(approved)
         row = self.portfolio.row
-        now, first = self.tape.ats[row], self._sequence
+        now, first, self._row = self.tape.ats[row], self._sequence, row
         self._open_at_all, self._all_rest = True, False
         for wish in approved:
             if isinstance(wish, Order):
-                if wish.client_id and not self._is_new(wish, answers):
-                    continue
                 self._pending[wish.instrument] += wish.lots
                 self._open[wish.instrument] += 1
                 if self._latency:
@@ -181,15 +191,6 @@ class SimulatedBroker:
         if self._same_close and self._sequence > first:
             self._fill_at_this_close(first, row, answers)
         return tuple(answers) if answers else NOTHING
-
-    def _is_new(self, order: Order, answers: list[Event]) -> bool:
-        """Whether this client_id comes for the first time. If not, the same order again changes nothing, and another one is refused."""
-        known = self._sent_as.setdefault(order.client_id, order)
-        if known is order:
-            return True
-        same = repr(known._replace(id=0)) == repr(order._replace(id=0))
-        answers.append(Ended(order.id, order.instrument, order.lots, rules.REJECTED, Reason.DUPLICATE if same else Reason.CLIENT_ID_REUSED))
-        return False
 
     def _take(self, order: Order, at: int, row: int, answers: list[Event]) -> None:
         """Accept one order that is at the market by *at*, or reject it for its prices."""
@@ -217,8 +218,8 @@ class SimulatedBroker:
 
     def _take_batch(self, batch: OrderBatch, at: int, row: int, answers: list[Event]) -> None:
         """Accept a batch as columns; where orders take time or are cut, one by one."""
-        for i in batch.clears.tolist():
-            self._clear(i, answers)
+        if len(batch.clears):
+            self._clear(batch.clears, answers)
         n = len(batch)
         columns = (batch.ids, batch.instruments, batch.lots, batch.kinds, batch.limits, batch.stops, batch.tifs)
         if self._latency or self._slicing:
@@ -270,7 +271,7 @@ class SimulatedBroker:
 
         def land() -> None:
             if self._flying.pop(order.id, None):
-                self._take(order, int(self._env.now), self.portfolio.row, self._arrivals)
+                self._take(order, int(self._env.now), self._row, self._arrivals)
 
         self._later(arrive(self._env, now + self._latency, land))
 
@@ -291,12 +292,13 @@ class SimulatedBroker:
             self._parent_of[child.id] = order.id
             self._open[order.instrument] += 1
             self._arrivals.append(Sliced(child, order.id))
-            self._take(child, int(self._env.now), self.portfolio.row, self._arrivals)
+            self._take(child, int(self._env.now), self._row, self._arrivals)
 
         parent.process = self._later(twap(self._env, at, order.lots, schedule, send))
 
-    def _run_to(self, at: int) -> list[Event]:
-        """Let processes run up to *at*. What reaches the market inside a bar meets the next one: no path through the bar is named."""
+    def _run_to(self, at: int, row: int) -> list[Event]:
+        """Let processes run up to *at*, when orders have met the bars up to *row*."""
+        self._row = row
         while self._env.peek() <= at:
             self._env.step()
         self._timed = self._env.peek() < inf
@@ -394,7 +396,7 @@ class SimulatedBroker:
         new = old._replace(id=wish.id, lots=lots, limit=limit, stop=stop, client_id="")
         self._pending[old.instrument] += lots
         answers.append(Replaced(new, wish.order))
-        self._take(new, at, self.portfolio.row, answers)
+        self._take(new, at, self._row, answers)
         if wish.id in self._singles:
             # One order to the tariff: what it has paid counts toward its minimum.
             after = self._singles[wish.id]
@@ -412,7 +414,6 @@ class SimulatedBroker:
 
     def _withdraw(self, order: int, state: int, reason: int, answers: list[Event]) -> None:
         """End an open order of whatever sort, with what belongs to it."""
-        row = self.portfolio.row
         if order in self._flying:
             flying = self._flying.pop(order)
             self._close(order, flying.instrument, flying.lots, state, reason, answers)
@@ -429,7 +430,7 @@ class SimulatedBroker:
             self._close(order, parent.order.instrument, parent.remaining - parent.lost, state, reason, answers, of=parent.remaining)
         elif order in self._singles:
             working = self._singles.pop(order)
-            answers += self.market.take_back(working, row)
+            answers += self.market.take_back(working, self._row)
             left, working.remaining = working.remaining, 0
             if working.is_eager:
                 self._eager.remove(working)
@@ -437,18 +438,31 @@ class SimulatedBroker:
                 self._sweep((self._books[working.instrument],))
             self._close(order, working.instrument, left, state, reason, answers)
         else:
-            ints = self._table.split(self._table.ids == order).ints[:, 0].tolist()
-            answers += self.market.runs.pop(order, ())
-            if ints[batches.REASON]:
-                ats = self.tape.ats
-                answers.append(Waited(order, ints[batches.INSTRUMENT], ints[batches.REASON], ats[ints[batches.SINCE]], ats[row]))
-            self._close(order, ints[batches.INSTRUMENT], ints[batches.REMAINING], state, reason, answers)
+            self._end_column(self._table.split(self._table.ids == order).ints[:, 0].tolist(), state, reason, answers)
 
-    def _clear(self, instrument: int, answers: list[Event]) -> None:
-        """Cancel all our orders in an instrument: a new target takes their place."""
-        for order in self.open_ids():
-            standing = self.standing(order)
-            if standing and standing.order.instrument == instrument:
+    def _end_column(self, ints: list[int], state: int, reason: int, answers: list[Event]) -> None:
+        """End an order that was taken out of the table."""
+        order, i, ats = ints[batches.ID], ints[batches.INSTRUMENT], self.tape.ats
+        answers += self.market.runs.pop(order, ())
+        if ints[batches.REASON]:
+            answers.append(Waited(order, i, ints[batches.REASON], ats[ints[batches.SINCE]], ats[self._row]))
+        self._close(order, i, ints[batches.REMAINING], state, reason, answers)
+
+    def _clear(self, instruments: IntArray, answers: list[Event]) -> None:
+        """Cancel all our orders in these instruments, oldest first: new targets take their place."""
+        cleared = set(instruments.tolist())
+        columns: dict[int, list[int]] = {}
+        if self._table.count:
+            # All at once: after a bar with little volume most orders of the last target are still there.
+            mine = np.isin(self._table.ints[batches.INSTRUMENT], instruments) & ~np.isin(self._table.ids, list(self._parent_of))
+            columns = {ints[batches.ID]: ints for ints in self._table.split(mine).ints.T.tolist()}
+        plain = [working.order for working in self._singles.values()] + [parent.order for parent in self._parents.values()]
+        plain += self._flying.values()
+        others = [order.id for order in plain if order.instrument in cleared and order.id not in self._parent_of]
+        for order in sorted([*columns, *others]):
+            if order in columns:
+                self._end_column(columns[order], rules.CANCELLED, Reason.TARGET, answers)
+            else:
                 self._withdraw(order, rules.CANCELLED, Reason.TARGET, answers)
 
     def _close(self, id: int, i: int, left: int, state: int, reason: int, answers: list[Event], of: int | None = None) -> None:
@@ -464,7 +478,7 @@ class SimulatedBroker:
         if not self._open_at_all:
             return NOTHING
         tape, row, touched = bars.tape, bars.row, None
-        events = self._run_to(bars.closed_at) if self._timed else []
+        events = self._run_to(bars.opened_at, row - 1) if self._timed else []
         for i, book in self._books.items():
             # A missing bar is NaN and compares false, so that its orders are looked at too.
             k = row * tape.width + i
@@ -483,6 +497,9 @@ class SimulatedBroker:
             self.market.begin(row)
             self.market.meet(orders, self._market_at, tape.starts[row], events)
             self._put_away(orders, touched or ())
+        if self._timed:
+            # What reaches the market inside a bar, be it an order or a cancel, is too late for it: no path through the bar is named.
+            events += self._run_to(bars.closed_at, row)
         if self._parent_of:
             self._settle_parents(events)
         self._all_rest = not (self._eager or self._table.count or self._timed)
@@ -528,10 +545,7 @@ def _sells_first(wishes: Sequence[Wish]) -> list[Wish]:
     last: list[Wish] = []
     buys: set[int] = set()
     for wish in wishes:
-        if isinstance(wish, Order):
-            waits = wish.lots > 0
-        else:
-            waits = not isinstance(wish, OrderBatch) and wish.order in buys
+        waits = wish.lots > 0 if isinstance(wish, Order) else isinstance(wish, Cancel | Replace) and wish.order in buys
         if waits and isinstance(wish, Order | Replace):
             buys.add(wish.id)
         (last if waits else first).append(wish)

@@ -170,7 +170,8 @@ def _run(
     rows = drive(session, feed, len(tape), progress, Audit(session) if check else None)
     finished = rows == len(tape)
     waiting: list[Waited] = session.broker.waiting() if hasattr(session.broker, "waiting") else []
-    notes = (*about.pop("notes", ()), *tape.truth.caveats, *tape.notes)
+    warnings = broker.caveats(tape) if hasattr(broker, "caveats") else ()
+    notes = (*about.pop("notes", ()), *warnings, *tape.truth.caveats, *tape.notes)
     if finished and session.strategy is not strategy:
         notes = (*notes, "The strategy was never called: on this data no instrument ever had all of its indicators.")
     assert isinstance(session.journal, MemoryJournal)
@@ -256,7 +257,8 @@ def run_orders(
     with client_id, symbol, quantity (signed), kind ("market", "limit", "stop", "stop_limit"), limit, stop, tif ("GTC", "DAY", "IOC", "FOK") and bar,
     the index of the bar after whose close it is sent, counted over the instants of all symbols together.
 
-    *commission* has any of per_share, per_order, bps, minimum, maximum, round_to_cents; *slippage* has model ("none", "bps", "half_spread",
+    *commission* has any of per_share, per_order, bps, minimum, maximum, round_to_cents, or is a fraction of the
+    traded value; *slippage* has model ("none", "bps", "half_spread",
     "volume_share", "square_root") and its number: bps, spread, k, y. *participation* is the share of a bar's volume that may be taken (None: all and
     more). *tick* "0" is no price grid. *leverage_max* None is no limit. The result has `fills`, `orders`, `cash` and `equity`.
     """
@@ -275,8 +277,8 @@ def run_orders(
         "participation": inf if participation is None else float(participation),
         "limit_through_ticks": limit_through_ticks,
         "latency_seconds": float(latency_seconds),
-        "commission": {"per_share": 0.0, "minimum": 0.0, **_keys(commission)},
-        "slippage": {"model": "none", **_keys(slippage)},
+        "commission": {"per_share": 0.0, "minimum": 0.0, **_keys("commission", commission)},
+        "slippage": {"model": "none", **_keys("slippage", slippage)},
     }
     here = Path()
     broker = plugins.build(plugins.find("tradewind.brokers", "simulated", here), settings, "run_orders")
@@ -286,17 +288,21 @@ def run_orders(
     return _run(tape, blotter.of(plain), broker, margin, limits or Limits(), None, check, {"names": names})
 
 
-def _keys(given: Any) -> dict[str, Any]:
+def _is_number(given: Any) -> bool:
+    return isinstance(given, int | float) and not isinstance(given, bool)
+
+
+def _keys(name: str, given: Any) -> dict[str, Any]:
     """Settings given as a mapping, or as the plug-in's own dataclass."""
     if given is None:
         return {}
+    if _is_number(given) and name == "commission":
+        return {"bps": given * 10_000.0}
     if isinstance(given, Mapping):
-        return {
-            key: float(value) if isinstance(value, int) and not isinstance(value, bool) and key != "window" else value for key, value in given.items()
-        }
+        return {key: float(value) if _is_number(value) and key != "window" else value for key, value in given.items()}
     if hasattr(given, "__dataclass_fields__"):
-        return {name: getattr(given, name) for name in given.__dataclass_fields__}
-    raise ScenarioError(f"commission and slippage are mappings such as {{'bps': 10}}, had {given!r}")
+        return {key: getattr(given, key) for key in given.__dataclass_fields__}
+    raise ScenarioError(f"run_orders.{name} must be a mapping such as {{'bps': 10}}, was {given!r}")
 
 
 def _client_id(order: Any) -> Any:

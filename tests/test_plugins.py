@@ -149,9 +149,10 @@ def test_a_file_without_a_class_name_is_told_what_there_is(write: Write) -> None
 
 
 def test_a_file_that_raises_is_shown_with_its_line_and_last_words(write: Write) -> None:
+    before = set(sys.modules)
     with pytest.raises(PluginError, match=r"mine\.py, line 2, raised ZeroDivisionError"):
         find(STRATEGIES, "mine.py:Mine", write("def bad():\n    return 1 // 0\n\nbad()\n"))
-    assert not [name for name, module in sys.modules.items() if name.startswith("tradewind_plugin_") and not hasattr(module, "Mine")]
+    assert set(sys.modules) == before
 
 
 def test_a_file_with_bad_syntax_is_shown_with_its_line(write: Write) -> None:

@@ -157,7 +157,7 @@ MALFORMED = {
         ["broker.slippage.model must be 'none', 'bps'", "was 'linear'"],
     ),
     "slices without seconds": (BROKER + "[broker.slicing]\nslices = 4\n", ["broker.slicing.seconds is missing"]),
-    "no slices": (BROKER + "[broker.slicing]\nslices = 0\nseconds = 60\n", ["broker.slicing: a TWAP needs at least 1 slice"]),
+    "no slices": (BROKER + "[broker.slicing]\nslices = 0\nseconds = 60\n", ["broker.slicing.slices must be 1 to 10000, was 0"]),
     "time where there is none": (
         BROKER + 'timing = "same_close"\nlatency_seconds = 1.0\n',
         ["broker.timing 'same_close' leaves no time for latency_seconds"],

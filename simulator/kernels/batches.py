@@ -39,6 +39,7 @@ from simulator.kernels.rules import (
     match,
     permit,
     place,
+    reach,
     reduces,
     size_of,
     slip,
@@ -286,14 +287,14 @@ def work(
             reasons[k] = ZERO_VOLUME
             continue
         met[k] = True
-        through = settings[THROUGH_TICKS] * (terms[i, TICK_UP] / terms[i, TICK_DOWN])
+        reached = reach(ints[REMAINING, k], floats[AT_LIMIT, k], settings[THROUGH_TICKS], terms[i, TICK_UP], terms[i, TICK_DOWN])
         price, moment, taker, triggered, reason = match(
             ints[REMAINING, k],
             ints[KIND, k],
             floats[AT_LIMIT, k],
             floats[AT_STOP, k],
             ints[TRIGGERED, k] != 0,
-            through,
+            reached,
             market_at,
             panel[0, row, i],
             panel[1, row, i],

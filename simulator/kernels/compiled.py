@@ -76,8 +76,8 @@ CACHE = cache_folder()
 for _rule in (
     rules.units,
     rules.size_of,
-    rules.whole_lots,
     rules.on_grid,
+    rules.reach,
     rules.place,
     rules.market_price,
     rules.meet,

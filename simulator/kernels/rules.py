@@ -84,11 +84,6 @@ def size_of(lots: int, lot_up: float, lot_down: float, multiplier: float) -> flo
     return lots * lot_up / lot_down * multiplier
 
 
-def whole_lots(wanted: float) -> int:
-    """A number of lots, rounded toward zero; within 1e-9 of the next it is the next."""
-    return int(wanted + 1e-9) if wanted >= 0.0 else -int(1e-9 - wanted)
-
-
 def on_grid(price: float, tick_up: float, tick_down: float, up: bool) -> float:
     """*price* on the grid whose tick is tick_up / tick_down (0: no grid), rounded up or down.
 
@@ -98,9 +93,19 @@ def on_grid(price: float, tick_up: float, tick_down: float, up: bool) -> float:
         return price
     steps = price * tick_down / tick_up
     below = floor(steps)
-    if steps - below <= 1e-9 or below + 1.0 - steps <= 1e-9:
+    nearest = floor(steps + 0.5)
+    # On a fine grid the division itself is off by more than 1e-9 ticks; then the grid's own price tells.
+    if abs(steps - nearest) <= 1e-9 or nearest * tick_up / tick_down == price:
         return price
     return (below + 1.0) * tick_up / tick_down if up else below * tick_up / tick_down
+
+
+def reach(lots: int, limit: float, ticks: float, tick_up: float, tick_down: float) -> float:
+    """The price that a bar must trade at before an order with this limit fills: *ticks* beyond it on the grid, exactly as the grid has it."""
+    if ticks == 0.0 or not (tick_up > 0.0 and limit > 0.0):
+        return limit
+    nearest = floor(limit * tick_down / tick_up + 0.5)
+    return (nearest - ticks if lots > 0 else nearest + ticks) * tick_up / tick_down
 
 
 def place(lots: int, kind: int, limit: float, stop: float, tick_up: float, tick_down: float) -> tuple[float, float, int]:
@@ -132,7 +137,7 @@ def meet(
     limit: float,
     stop: float,
     triggered: bool,
-    through: float,
+    reached: float,
     open_: float,
     high: float,
     low: float,
@@ -140,7 +145,7 @@ def meet(
 ) -> tuple[float, int, bool, bool, int]:
     """Where a buy with a price of its own meets a bar: (price before slippage or NaN, moment, is taker, is triggered, reason).
 
-    *through* is how far, in price, the bar must go beyond a limit before it fills (0: a touch is enough).
+    *reached* is where the bar must trade before a limit fills, see reach: the limit itself, or some ticks beyond it.
     """
     if kind == STOP:
         # Triggered on an earlier bar, the rest of it waited for volume: by now it is a market order at the open.
@@ -155,14 +160,14 @@ def meet(
         if stop <= limit:
             return stop, INSIDE, True, True, FILLED
         # The bar rose to the stop, which is above the limit. Only its close can prove that it then came back to the limit.
-        if close <= limit:
+        if close <= reached:
             return limit, INSIDE, False, True, FILLED
-        return nan, INSIDE, False, True, NOT_TOUCHED
+        return nan, INSIDE, False, True, (NOT_THROUGH if close <= limit else NOT_TOUCHED)
     # A limit, or a stop-limit that was triggered earlier or at this open.
     triggered = triggered or kind == STOP_LIMIT
     if open_ <= limit:
         return open_, AT_OPEN, True, triggered, FILLED
-    if low <= limit - through:
+    if low <= reached:
         return limit, INSIDE, False, triggered, FILLED
     # A limit touched but not crossed by enough does not fill: we were last in the queue.
     return nan, INSIDE, False, triggered, (NOT_THROUGH if low <= limit else NOT_TOUCHED)
@@ -174,7 +179,7 @@ def match(
     limit: float,
     stop: float,
     triggered: bool,
-    through: float,
+    reached: float,
     market_at: int,
     open_: float,
     high: float,
@@ -185,8 +190,8 @@ def match(
     if kind == MARKET:
         return market_price(market_at, open_, close), market_at, True, triggered, FILLED
     if lots > 0:
-        return meet(kind, limit, stop, triggered, through, open_, high, low, close)
-    price, moment, taker, triggered, reason = meet(kind, -limit, -stop, triggered, through, -open_, -low, -high, -close)
+        return meet(kind, limit, stop, triggered, reached, open_, high, low, close)
+    price, moment, taker, triggered, reason = meet(kind, -limit, -stop, triggered, -reached, -open_, -low, -high, -close)
     return -price, moment, taker, triggered, reason
 
 
@@ -362,14 +367,15 @@ def permit(
         return NO_PRICE, gross, net
     gross_then = gross - abs(before) + abs(then)
     net_then = net + then - before
-    if not (abs(lots * size * mark) <= notional_max):
+    # A limit that is off is not compared: the equity may be negative, and infinity times nothing is no number.
+    if notional_max < inf and not (abs(lots * size * mark) <= notional_max):
         return NOTIONAL, gross, net
-    if not (abs(then) <= name_max * equity):
+    if name_max < inf and not (abs(then) <= name_max * equity):
         return NAME, gross, net
-    if not (gross_then <= gross_max * equity):
+    if gross_max < inf and not (gross_then <= gross_max * equity):
         return GROSS, gross, net
-    if not (abs(net_then) <= net_max * equity):
+    if net_max < inf and not (abs(net_then) <= net_max * equity):
         return NET, gross, net
-    if not (gross_then <= leverage_max * equity):
+    if leverage_max < inf and not (gross_then <= leverage_max * equity):
         return LEVERAGE, gross, net
     return FILLED, gross_then, net_then

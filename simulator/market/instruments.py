@@ -9,6 +9,8 @@ from fractions import Fraction
 from simulator.errors import DataError
 from simulator.kernels import rules
 
+CLOSE = Fraction(1, 10**9)
+
 
 @dataclass(frozen=True, slots=True)
 class Instrument:
@@ -58,10 +60,11 @@ class Instrument:
 
         Raises DataError where *quantity* is not a number or has more lots than an int64 holds.
         """
-        wanted = quantity * self.lot_down / self.lot_up
-        if not -9.0e18 < wanted < 9.0e18:
+        if not -9.0e18 < quantity * self.lot_down / self.lot_up < 9.0e18:
             raise DataError(f"instrument {self.symbol!r}: a quantity must be a number of less than 9e18 lots, was {quantity!r}")
-        return rules.whole_lots(wanted)
+        # In decimals, as the quantity was written: 10.7 is 1,070,000,000 lots of 0.00000001, and the float beside it is one less.
+        wanted = Fraction(Decimal(repr(float(quantity)))) * int(self.lot_down) / int(self.lot_up)
+        return int(wanted + CLOSE) if wanted >= 0 else -int(CLOSE - wanted)
 
     def units(self, lots: int) -> float:
         """*lots* in shares or contracts, rounded once."""

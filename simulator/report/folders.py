@@ -207,8 +207,8 @@ def fills_table(result: Result) -> pa.Table:
     """One row a trade; see results.FillRow."""
     import pyarrow as pa
 
-    names = ("client_id", "symbol", "bar", "quantity", "price", "commission", "slippage", "order", "at")
-    kinds = (pa.string(), pa.string(), pa.int64(), pa.float64(), pa.float64(), pa.float64(), pa.float64(), pa.int64(), pa.timestamp("ns", "UTC"))
+    names = ("client_id", "bar", "quantity", "price", "commission", "symbol", "slippage", "order", "at")
+    kinds = (pa.string(), pa.int64(), pa.float64(), pa.float64(), pa.float64(), pa.string(), pa.float64(), pa.int64(), pa.timestamp("ns", "UTC"))
     columns = _columns(result.fills, names)
     columns["client_id"] = [str(given) for given in columns["client_id"]]
     return pa.table(columns, schema=pa.schema(list(zip(names, kinds, strict=True))))

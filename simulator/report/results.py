@@ -33,11 +33,11 @@ class FillRow(NamedTuple):
     """A trade: signed units, the price paid, commission, money lost to slippage, and the close of its bar in UTC nanoseconds."""
 
     client_id: str
-    symbol: str
     bar: int
     quantity: float
     price: float
     commission: float
+    symbol: str
     slippage: float
     order: int
     at: int
@@ -141,7 +141,7 @@ class Result:
         bars = times_to_rows(self.tape, fills["at"]).tolist()
         instruments, name = self.tape.instruments, self._name
         return [
-            FillRow(name(order), instruments[i].symbol, bar, instruments[i].units(lots), price, commission, slippage, order, at)
+            FillRow(name(order), bar, instruments[i].units(lots), price, commission, instruments[i].symbol, slippage, order, at)
             for bar, (at, _, _, i, order, lots, price, slippage, commission, _, _) in zip(bars, fills.tolist(), strict=True)
         ]
 

@@ -11,7 +11,7 @@ from typing import Final
 import numpy as np
 
 from simulator.book.fills import Event, Halt
-from simulator.book.orders import Cancel, Order, OrderBatch, OrderIds, Proposal, Refusal, Replace, Standing, Wish
+from simulator.book.orders import Cancel, Order, OrderBatch, OrderIds, Proposal, Reason, Refusal, Replace, Standing, Wish
 from simulator.book.portfolio import Portfolio
 from simulator.errors import PluginError
 from simulator.kernels import batches, rules
@@ -42,6 +42,7 @@ class RiskEngine:
         "_daily",
         "_lots",
         "_pending",
+        "_sent_as",
         "_sizes",
         "acting",
         "broker",
@@ -75,6 +76,7 @@ class RiskEngine:
         self.floor = account.cash * (1.0 - limits.drawdown_max)
         self.day_floor = account.cash * (1.0 - limits.daily_loss_max)
         self.sent: deque[int] = deque()
+        self._sent_as: dict[str, Order] = {}
 
     def watch(self, portfolio: Portfolio) -> tuple[Event, ...]:
         """Halt when equity has fallen too far from its peak, or since the end of the last session."""
@@ -156,7 +158,9 @@ class RiskEngine:
         refused: list[Refusal] = []
         for wish in proposed:
             if isinstance(wish, Order):
-                _, i, lots, _, _, _, _, _, _ = wish
+                _, i, lots, _, _, _, _, client_id, _ = wish
+                if client_id and self._is_known(wish, refused):
+                    continue
             elif isinstance(wish, OrderBatch):
                 gross, net = self._take_in(wish, portfolio, approved, refused, added)
                 continue
@@ -168,10 +172,10 @@ class RiskEngine:
                     continue
                 i, lots, whole = change
                 # Its notional is that of the whole order, and not of what is added to it.
-                if notional_max < inf and not rules.reduces(self._held(i, portfolio, added), lots):
-                    if not abs(whole) * terms[i] * tape.marked[base + i] <= notional_max:
-                        refused.append(Refusal(wish, rules.NOTIONAL))
-                        continue
+                is_too_big = notional_max < inf and not abs(whole) * terms[i] * tape.marked[base + i] <= notional_max
+                if is_too_big and not rules.reduces(self._held(i, portfolio, added), lots):
+                    refused.append(Refusal(wish, rules.NOTIONAL))
+                    continue
             held = added[i] if i in added else portfolio_lots[i] + pending[i]
             size, before = terms[i], (gross, net)
             reason, gross, net = permit(
@@ -189,11 +193,20 @@ class RiskEngine:
                 added[i] = held + lots
         return approved, refused
 
-    def _change(self, wish: Cancel | Replace, portfolio: Portfolio, approved: Sequence[Wish], added: dict[int, int]) -> tuple[int, int, int] | None:
+    def _is_known(self, order: Order, refused: list[Refusal]) -> bool:
+        """Whether this client_id was used before, in which case the first answer stands: the same order again is none, and another is refused."""
+        known = self._sent_as.setdefault(order.client_id, order)
+        if known is order:
+            return False
+        same = repr(known._replace(id=0)) == repr(order._replace(id=0))
+        refused.append(Refusal(order, Reason.DUPLICATE if same else Reason.CLIENT_ID_REUSED))
+        return True
+
+    def _change(self, wish: object, portfolio: Portfolio, approved: Sequence[Wish], added: dict[int, int]) -> tuple[int, int, int] | None:
         """What a replacement adds: (instrument, lots, whole order). None where there is nothing to review: a cancel, a new price, or an order that
         is gone.
         """
-        if not isinstance(wish, tuple) or not hasattr(wish, "order"):
+        if not isinstance(wish, Cancel | Replace):
             raise PluginError(f"on_bars must return a list of orders, cancels, replacements and batches, or one batch; {wish!r} is none of them")
         standing = self._standing(wish.order, approved)
         if standing is None:

@@ -137,7 +137,8 @@ def volume_budget(participation: float | None, volume: float, lot: Fraction) -> 
     """Lots that all our orders together may take of this bar: "floor(cap x V + 1e-9) to lots"."""
     if participation is None or volume == inf:
         return inf
-    return floor(participation * volume / float(lot) + 1e-9)
+    # The decimal numbers as written: in floats 0.29 x 100 is less than 29.
+    return floor(Fraction(str(participation)) * Fraction(str(volume)) / lot + Fraction(1, 10**9))
 
 
 def content(order: dict[str, Any]) -> tuple[Any, ...]:

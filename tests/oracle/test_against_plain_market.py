@@ -110,6 +110,9 @@ def situations(draw: st.DrawFn) -> tuple[dict[str, dict[str, list[Any]]], list[d
     )
     if terms["account"] == "cash":
         terms["leverage_max"] = None
+    if terms["tick"] == "0":
+        # Where there are no ticks, none can be asked for.
+        terms["through_ticks"] = 0
     return bars, orders, terms
 
 

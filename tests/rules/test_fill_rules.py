@@ -35,7 +35,7 @@ def send(client_id: str, quantity: float, kind: str = "market", *, bar: int = 0,
     return {"client_id": client_id, "symbol": symbol, "quantity": quantity, "kind": kind, "bar": bar, **terms}
 
 
-def run(table: dict[str, dict[str, list[Any]]], *orders: dict[str, Any], cash: float = 100_000.0, **terms: Any) -> Any:
+def run(table: dict[str, dict[str, Any]], *orders: dict[str, Any], cash: float = 100_000.0, **terms: Any) -> Any:
     """The public function, with its one warning (same_close) let through."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore" if terms.get("timing") == "same_close" else "error")
@@ -222,6 +222,14 @@ def test_a_stop_limit_below_its_stop_rests_as_a_limit_if_the_close_proves_nothin
     assert traded(result) == [("a", 2, 100, 10.25)]
 
 
+def test_a_stop_limit_that_must_be_crossed_needs_a_close_that_proves_it() -> None:
+    """A close at the limit proves a touch, not a crossing. In the next bar it is a limit: at the open of 10.30."""
+    table = bars(QUIET, (10, 10.6, 9.5, 10.3, 1000), (10.3, 10.3, 10.3, 10.3, 1000))
+    order = send("a", 100, "stop_limit", stop=10.5, limit=10.3)
+    assert traded(run(table, order, tick="0.01")) == [("a", 1, 100, 10.3)]
+    assert traded(run(table, order, tick="0.01", limit_through_ticks=1)) == [("a", 2, 100, 10.3)]
+
+
 def test_a_stop_limit_not_touched_rests_though_its_limit_is() -> None:
     result = run(bars(QUIET, (10, 10.4, 9, 10, 1000)), send("a", 100, "stop_limit", stop=10.5, limit=10.3))
     assert traded(result) == []
@@ -329,6 +337,24 @@ def test_a_day_order_keeps_what_it_traded_and_loses_the_rest() -> None:
     result = run(bars(QUIET, (10, 10, 10, 10, 400), QUIET), send("a", 100, tif="DAY"), participation=0.1)
     assert traded(result) == [("a", 1, 40, 10.0)]
     assert states(result) == {"a": "expired"}
+
+
+def test_a_day_order_lives_through_all_bars_of_its_session() -> None:
+    """Sent in the first hour: 'a' trades in the third, 'b' ends with the session, and the next day's low comes too late for it."""
+    hours = [f"2024-01-02 {hour}:00:00+00:00" for hour in (15, 16, 17)] + ["2024-01-03 15:00:00+00:00"]
+    lows = (10.0, 10.0, 9.5, 9.0)
+    table = {"X": {"date": hours, "open": [10.0] * 4, "high": [10.0] * 4, "low": lows, "close": [10.0] * 4, "volume": [1000.0] * 4}}
+    orders = [send("a", 1, "limit", limit=9.5, tif="DAY"), send("b", 1, "limit", limit=9.2, tif="DAY")]
+    result = run(table, *orders, interval="1h", stamps="open")
+    assert traded(result) == [("a", 2, 1, 9.5)]
+    assert states(result) == {"a": "filled", "b": "expired"}
+
+
+def test_a_day_order_sent_at_the_close_lives_in_the_next_session() -> None:
+    hours = ["2024-01-02 20:00:00+00:00"] + [f"2024-01-03 {hour}:00:00+00:00" for hour in (15, 16)]
+    table = {"X": {"date": hours, "open": [10.0] * 3, "high": [10.0] * 3, "low": [10.0, 10.0, 9.0], "close": [10.0] * 3, "volume": [1000.0] * 3}}
+    result = run(table, send("a", 1, "limit", limit=9.5, tif="DAY"), interval="1h", stamps="open")
+    assert traded(result) == [("a", 2, 1, 9.5)]
 
 
 def test_a_gtc_order_waits_for_the_volume_that_it_lacks() -> None:
@@ -704,6 +730,12 @@ def test_a_cash_account_works_sells_before_buys_inside_one_batch() -> None:
     assert result.cash == 0.0
 
 
+def test_the_sells_of_a_batch_keep_their_order() -> None:
+    """A budget of 100 shares: the first of the two sales has it."""
+    result = run(bars(QUIET, QUIET, QUIET), send("x", 100), send("a", -60, bar=1), send("b", -60, bar=1), account="cash", participation=0.1)
+    assert traded(result) == [("x", 1, 100, 10.0), ("a", 2, -60, 10.0), ("b", 2, -40, 10.0)]
+
+
 def test_a_refused_fill_takes_nothing_of_the_volume_budget() -> None:
     result = run(bars(QUIET, QUIET), send("a", 5000), send("b", 90), account="cash", cash=950.0, participation=0.1)
     assert traded(result) == [("b", 1, 90, 10.0)]
@@ -737,6 +769,12 @@ def test_a_leverage_limit_is_checked_again_at_the_fill() -> None:
     table = bars(QUIET, QUIET, (20, 20, 20, 20, 1000))
     result = run(table, send("a", 100), send("b", 90, bar=1), cash=1000.0, leverage_max=2.0)
     assert states(result) == {"a": "filled", "b": "rejected"}
+
+
+def test_a_leverage_limit_counts_what_the_fill_costs() -> None:
+    """After a commission of 1 the equity of 999 does not carry 2000 at leverage 2."""
+    result = run(bars(QUIET, QUIET), send("a", 200), cash=1000.0, leverage_max=2.0, commission={"per_order": 1})
+    assert states(result) == {"a": "rejected"}
 
 
 def test_an_exit_always_passes_the_leverage_limit() -> None:
