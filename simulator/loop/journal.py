@@ -172,13 +172,13 @@ class MemoryJournal:
         """All rows so far as a structured array of dtype ROW."""
         return np.frombuffer(bytes(self.rows), ROW)
 
-    def hash(self, tape_digest: str = "") -> str:
-        """SHA-256 of header, rows, client ids, and the digest of the tape that was run."""
+    def hash(self, closing: str = "") -> str:
+        """SHA-256 of header, rows, client ids, and a *closing* word: what was run, and how far."""
         seen = hashlib.sha256(self.header.encode())
         seen.update(self.rows)
         for order in sorted(self.client_ids):
             seen.update(f"{order} {self.client_ids[order]}\n".encode())
-        seen.update(tape_digest.encode())
+        seen.update(closing.encode())
         return seen.hexdigest()
 
 

@@ -96,8 +96,8 @@ class Result:
 
     @cached_property
     def hash(self) -> str:
-        """SHA-256 of header, rows, client ids and the digest of the tape."""
-        return self.journal.hash(self.tape.digest())
+        """SHA-256 of header, rows, client ids, the digest of the tape, and how many of its bars were run."""
+        return self.journal.hash(f"{self.tape.digest()} {self.rows}")
 
     def journal_table(self) -> np.ndarray:
         """The journal's rows as a structured array, see loop.journal.ROW."""

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 from small_markets import QUIET, daily, fills, flat, market_orders, plain, run, states
 
 from brokers.costs import Commission
-from simulator import Order, OrderBatch, OrderKind, View
+from simulator import Order, OrderBatch, OrderKind, Replace, View
 from simulator.loop.journal import CANCEL, ENDED, REPLACE, REPLACED, WAITED
 
 LIMIT, STOP, STOP_LIMIT = OrderKind.LIMIT, OrderKind.STOP, OrderKind.STOP_LIMIT
@@ -14,6 +16,10 @@ LIMIT, STOP, STOP_LIMIT = OrderKind.LIMIT, OrderKind.STOP, OrderKind.STOP_LIMIT
 
 def bid(view: View, lots: int = 100, at: float = 9.0) -> list[Order]:
     return [view.order(lots, kind=LIMIT, limit=at)]
+
+
+def replaced_by(wanted: int) -> Callable[[View], list[Replace]]:
+    return lambda view: [view.replace(1, wanted)]
 
 
 def test_a_cancelled_order_fills_no_more() -> None:
@@ -64,8 +70,7 @@ def test_a_replacement_gives_the_whole_quantity_with_what_has_filled() -> None:
 def test_a_replacement_down_to_what_has_filled_leaves_nothing_open() -> None:
     """Nor does one to less than that; what was traded stays traded."""
     for wanted in (30, 20, 0):
-        steps = {0: lambda view: [view.order(100)], 1: lambda view, wanted=wanted: [view.replace(1, wanted)]}
-        result = run(daily(*[QUIET] * 4), steps, plain(participation=0.03))
+        result = run(daily(*[QUIET] * 4), {0: lambda view: [view.order(100)], 1: replaced_by(wanted)}, plain(participation=0.03))
         assert result.positions == {"X": 30}
         assert states(result)[1] == "replaced: cancelled on request"
         ended = result.journal_table()

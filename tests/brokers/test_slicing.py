@@ -59,7 +59,7 @@ def test_a_round_lot_is_at_least_one() -> None:
 def test_a_twap_is_a_simpy_process_that_sends_at_exact_nanoseconds() -> None:
     """The environment is idle at first: its clock lags, and delays must not count from it."""
     environment = simpy.Environment(initial_time=5)
-    sent: list[tuple[int, int]] = []
+    sent: list[tuple[float, int]] = []
     start = 1_700_000_000_123_456_789
     process = environment.process(twap(environment, start, 10, Twap(4, 0.25), lambda lots: sent.append((environment.now, lots))))
     assert isinstance(process, simpy.Process)
@@ -95,11 +95,10 @@ def test_a_slice_reaches_the_market_at_its_very_nanosecond(seconds: float, bar: 
     assert [fill[1] for fill in fills(result)] == [1, bar]
 
 
-@pytest.mark.parametrize(("seconds", "bar"), [(1799.999999999, 3), (1800.0, 3), (1800.000000001, 4)])
+@pytest.mark.parametrize(("seconds", "bar"), [(5399.999999999, 3), (5400.0, 3), (5400.000000001, 4)])
 def test_slices_of_a_late_order_count_from_its_arrival(seconds: float, bar: int) -> None:
-    """It arrives half an hour into bar 1, and its second slice before, as or after bar 2 opens an hour and a half later."""
-    broker = plain(slicing=Twap(2, 3600.0 + seconds - 1800.0), latency_seconds=1800.0 + 1800.0)
-    result = run(hourly(*[QUIET] * 6), {0: lambda view: [view.order(20)]}, broker)
+    """It arrives half an hour into bar 1; bar 3 opens an hour and a half after that."""
+    result = run(hourly(*[QUIET] * 6), {0: lambda view: [view.order(20)]}, plain(slicing=Twap(2, seconds), latency_seconds=1800.0))
     assert [fill[1] for fill in fills(result)] == [2, bar]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from small_markets import QUIET, Script, daily, flat, market_orders, markets, plain, run, waits
 
+from brokers.simulated import SimulatedBroker
 from simulator import Order, OrderBatch, OrderKind, View, Waited
 from simulator.assembly import assemble, drive
 from simulator.loop.journal import WAITED
@@ -68,6 +69,7 @@ def test_asking_what_orders_wait_for_changes_nothing() -> None:
     tape = daily(QUIET, QUIET, flat(10, 0), QUIET, flat(9))
     session, feed = assemble(tape, Script({0: bid}), broker=plain())
     asked: list[list[Waited]] = []
+    assert isinstance(session.broker, SimulatedBroker)
     for bars in feed:
         step(session, bars)
         asked.append(session.broker.waiting())
