@@ -232,7 +232,8 @@ class _States:
                 for id in (order, parents.get(order)):
                     if id is not None:
                         self.filled[id] = self.filled.get(id, 0) + lots
-            elif kind == rows.ENDED and order in self.wishes and order not in self.endings:
+            elif kind == rows.ENDED and order in self.wishes and order not in self.endings and e != Reason.UNKNOWN_ORDER:
+                # A request to change an order that is gone is refused by its id, and does not touch what became of it.
                 self.endings[order] = STATE_OF[d], e
             elif kind == rows.WAITED:
                 self.waits.setdefault(order, []).append((e, lots, d))
