@@ -68,6 +68,10 @@ INTS = 13
 AT_LIMIT, AT_STOP, SHARES, NOTIONAL, PAID = 0, 1, 2, 3, 4
 FLOATS = 5
 
+# What one row says of each order, while it is worked.
+WHY, MOMENT, TAKER, MET, REFUSED = 0, 1, 2, 3, 4
+LOOKS = 5
+
 # The broker's settings, as one row of numbers.
 PER_SHARE, PER_ORDER, FEE_RATE, LEAST, MOST, CENTS, SLIP_MODEL, SLIP_AMOUNT, SLIP_WINDOW, CAP, BASIS_WINDOW, THROUGH_TICKS = (
     0,
@@ -258,35 +262,50 @@ def work(
     *held*, *budgets* (lots still to be had, -1: not yet asked) and *taken* are by instrument, for this bar, and go on from what is in them. Values
     are taken at the marks of mark_row.
     """
-    m = ints.shape[1]
-    prices = np.empty(m)
-    moments = np.full(m, -1, np.int64)
-    takers = np.zeros(m, np.bool_)
-    reasons = np.zeros(m, np.int64)
-    refused = np.zeros(m, np.bool_)
-    met = np.zeros(m, np.bool_)
-    cash_account = settings[CASH_ACCOUNT] != 0.0
-    model = int(settings[SLIP_MODEL])
-    n = 0
+    looks, prices = np.zeros((LOOKS, ints.shape[1]), np.int64), np.empty(ints.shape[1])
+    meet_row(row, market_at, panel, sessions, opened_at, terms, settings, ints, floats, looks, prices)
+    account = (cash, equity, gross)
+    n = trade_row(
+        row, mark_row, panel, sessions, terms, settings, ints, floats, held, pending, budgets, taken, account, looks, prices, fill_ints, fill_floats
+    )
+    noted, kept = look_back(row, sessions, settings, ints, floats, pending, open_orders, looks, notes)
+    return n, noted, kept
 
-    for k in range(m):
+
+@compiled
+def meet_row(
+    row: int,
+    market_at: int,
+    panel: Array,
+    sessions: Array,
+    opened_at: int,
+    terms: Array,
+    settings: Array,
+    ints: Array,
+    floats: Array,
+    looks: Array,
+    prices: Array,
+) -> None:
+    """Where each order meets the row: its price and moment if it can trade, else why not."""
+    for k in range(ints.shape[1]):
+        looks[MOMENT, k] = -1
         i = ints[INSTRUMENT, k]
         close = panel[3, row, i]
         if ints[ARRIVED, k] > opened_at:
-            reasons[k] = NOT_YET_THERE
+            looks[WHY, k] = NOT_YET_THERE
             continue
         if ints[SESSION, k] < 0:
             ints[SESSION, k] = sessions[row]
         if ints[TIF, k] == DAY and ints[SESSION, k] < sessions[row]:
-            reasons[k] = SESSION_END
+            looks[WHY, k] = SESSION_END
             continue
         if isnan(close):
-            reasons[k] = NO_BAR
+            looks[WHY, k] = NO_BAR
             continue
         if not panel[4, row, i] > 0.0:
-            reasons[k] = ZERO_VOLUME
+            looks[WHY, k] = ZERO_VOLUME
             continue
-        met[k] = True
+        looks[MET, k] = 1
         reached = reach(ints[REMAINING, k], floats[AT_LIMIT, k], settings[THROUGH_TICKS], terms[i, TICK_UP], terms[i, TICK_DOWN])
         price, moment, taker, triggered, reason = match(
             ints[REMAINING, k],
@@ -302,15 +321,41 @@ def work(
             close,
         )
         ints[TRIGGERED, k] = 1 if triggered else 0
-        reasons[k] = reason
+        looks[WHY, k] = reason
         if reason == FILLED:
             prices[k] = price
-            moments[k] = moment
-            takers[k] = taker
+            looks[MOMENT, k] = moment
+            looks[TAKER, k] = 1 if taker else 0
 
+
+@compiled
+def trade_row(
+    row: int,
+    mark_row: int,
+    panel: Array,
+    sessions: Array,
+    terms: Array,
+    settings: Array,
+    ints: Array,
+    floats: Array,
+    held: Array,
+    pending: Array,
+    budgets: Array,
+    taken: Array,
+    account: tuple[float, float, float],
+    looks: Array,
+    prices: Array,
+    fill_ints: Array,
+    fill_floats: Array,
+) -> int:
+    """Fill what can trade, as far as the row's volume and the account (cash, equity, gross exposure) allow: how many fills."""
+    cash, equity, gross = account
+    cash_account = settings[CASH_ACCOUNT] != 0.0
+    model = int(settings[SLIP_MODEL])
+    n = 0
     for moment in (AT_OPEN, INSIDE, AT_CLOSE):
-        for k in range(m):
-            if moments[k] != moment:
+        for k in range(ints.shape[1]):
+            if looks[MOMENT, k] != moment:
                 continue
             i = ints[INSTRUMENT, k]
             lots = ints[REMAINING, k]
@@ -324,13 +369,13 @@ def work(
             wanted = abs(lots)
             take = min(wanted, budgets[i])
             if take < wanted:
-                reasons[k] = VOLUME_CAP
+                looks[WHY, k] = VOLUME_CAP
             if take == 0 or (take < wanted and ints[TIF, k] == FOK):
                 continue
             traded = take if lots > 0 else -take
             price = prices[k]
             got = price
-            if takers[k]:
+            if looks[TAKER, k] != 0:
                 share = size_of(taken[i] + take, up, down, 1.0) / volume
                 sigma, days = nan, nan
                 if model == SQUARE_ROOT:
@@ -357,8 +402,8 @@ def work(
                 cash_account, settings[LEVERAGE_MAX], held[i], traded, size, size_then, value, got, due, mark, cash, equity, gross
             )
             if verdict != FILLED:
-                reasons[k] = verdict
-                refused[k] = True
+                looks[WHY, k] = verdict
+                looks[REFUSED, k] = 1
                 continue
             budgets[i] -= take
             taken[i] += take
@@ -372,20 +417,35 @@ def work(
             fill_ints[0, n] = ints[ID, k]
             fill_ints[1, n] = i
             fill_ints[2, n] = traded
-            fill_ints[3, n] = 1 if takers[k] else 0
+            fill_ints[3, n] = looks[TAKER, k]
             fill_floats[0, n] = got
             fill_floats[1, n] = value * (got - price) + 0.0
             fill_floats[2, n] = due
             n += 1
+    return n
 
+
+@compiled
+def look_back(
+    row: int,
+    sessions: Array,
+    settings: Array,
+    ints: Array,
+    floats: Array,
+    pending: Array,
+    open_orders: Array,
+    looks: Array,
+    notes: Array,
+) -> tuple[int, int]:
+    """What the row means for orders that are not done, or that had waited: (how many notes, how many orders are left)."""
     noted = 0
     kept = 0
-    for k in range(m):
+    for k in range(ints.shape[1]):
         i = ints[INSTRUMENT, k]
         left = ints[REMAINING, k]
-        reason = reasons[k]
+        reason = looks[WHY, k]
         over = reason == SESSION_END
-        waits = left != 0 and not refused[k] and not over
+        waits = left != 0 and looks[REFUSED, k] == 0 and not over
         # What it waited for until this bar, if that is over.
         if ints[REASON, k] != FILLED and (not waits or reason != ints[REASON, k]):
             notes[0, noted], notes[1, noted], notes[2, noted], notes[3, noted] = WAITED, ints[ID, k], i, ints[REASON, k]
@@ -398,12 +458,12 @@ def work(
             if ints[REASON, k] == FILLED:
                 ints[REASON, k] = reason
                 ints[SINCE, k] = row
-            ending = ends_now(ints[TIF, k], met[k], ints[SESSION, k] >= 0, settings[DAILY] != 0.0)
+            ending = ends_now(ints[TIF, k], looks[MET, k] != 0, ints[SESSION, k] >= 0, settings[DAILY] != 0.0)
             if ending != OPEN:
                 notes[0, noted], notes[1, noted], notes[2, noted], notes[3, noted] = WAITED, ints[ID, k], i, reason
                 notes[4, noted], notes[5, noted] = ints[SINCE, k], row
                 noted += 1
-        elif refused[k]:
+        elif looks[REFUSED, k] != 0:
             ending = REJECTED
         elif over:
             ending = EXPIRED
@@ -425,7 +485,7 @@ def work(
             for r in range(FLOATS):
                 floats[r, kept] = floats[r, k]
         kept += 1
-    return n, noted, kept
+    return noted, kept
 
 
 @compiled

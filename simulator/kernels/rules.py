@@ -242,6 +242,9 @@ def slip(
         else:
             fraction = amount * sigma * sqrt(days)
         worse = price * (1.0 + fraction) if buying else price * (1.0 - fraction)
+    # However much is sold into however little, nobody pays to be rid of it.
+    if worse < 0.0:
+        worse = 0.0
     if capped and (worse > limit if buying else worse < limit):
         return limit
     return worse

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from small_markets import QUIET, Row, daily, fills, flat, hourly, market_orders, markets, plain, run, states
 
-from simulator import Limits, Order, OrderKind, Result, View
+from simulator import Limits, Order, OrderKind, Result, Twap, View
 
 LIMIT = OrderKind.LIMIT
 
@@ -161,8 +161,6 @@ def test_a_halt_on_hourly_bars_ends_with_a_session_and_not_with_a_bar() -> None:
 
 
 def test_a_halt_cancels_parents_with_their_slices() -> None:
-    from simulator import Twap
-
     broker = plain(slicing=Twap(4, 86_400.0))
     tape = daily(QUIET, QUIET, flat(5), flat(5), flat(5))
     result = run(tape, {0: lambda view: [view.order(400)]}, broker, cash=1000.0, limits=Limits(drawdown_max=0.1))

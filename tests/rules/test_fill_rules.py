@@ -162,6 +162,13 @@ def test_a_stop_that_the_open_gaps_over_fills_at_the_open() -> None:
     assert traded(result) == [("a", 1, 100, 11.0)]
 
 
+def test_a_stop_that_the_open_meets_exactly_trades_at_the_open() -> None:
+    """Accepted second, it is still before the limit, which trades inside the bar."""
+    orders = [send("limit", 100, "limit", limit=9.5), send("stop", 100, "stop", stop=10.0)]
+    result = run(bars((9, 9, 9, 9, 1000), (10, 10, 9, 10, 1000)), *orders, participation=0.1)
+    assert traded(result) == [("stop", 1, 100, 10.0)]
+
+
 def test_a_stop_touched_inside_the_bar_fills_at_its_stop() -> None:
     result = run(bars(QUIET, (10, 10.5, 9, 10, 1000)), send("a", 100, "stop", stop=10.5))
     assert traded(result) == [("a", 1, 100, 10.5)]
@@ -207,6 +214,12 @@ def test_a_stop_limit_gapped_over_is_a_limit_in_that_same_bar() -> None:
 
 def test_a_stop_limit_triggered_inside_the_bar_fills_at_its_stop_where_its_limit_allows() -> None:
     result = run(bars(QUIET, (10, 10.9, 9.5, 10, 1000)), send("a", 100, "stop_limit", stop=10.5, limit=10.7))
+    assert traded(result) == [("a", 1, 100, 10.5)]
+
+
+def test_a_stop_limit_at_its_stop_needs_no_proof() -> None:
+    """Touched at 10.50 it may pay 10.50, wherever the bar closes."""
+    result = run(bars(QUIET, (10, 10.9, 9.5, 10.8, 1000)), send("a", 100, "stop_limit", stop=10.5, limit=10.5))
     assert traded(result) == [("a", 1, 100, 10.5)]
 
 
@@ -299,6 +312,13 @@ def test_same_close_books_and_marks_in_that_step() -> None:
     """100 shares at 12 with a commission of 5 that is gone at once; then the close at 10 loses 200."""
     result = run(bars(QUIET, (11, 13, 9, 12, 1000), QUIET), send("a", 100, bar=1), timing="same_close", commission={"per_order": 5}, cash=10_000.0)
     assert list(result.equity) == [10_000.0, 9_995.0, 9_795.0]
+
+
+def test_same_close_ends_a_day_order_with_the_close_that_it_traded_at() -> None:
+    """10 % of 400 is 40; the session of the order is over."""
+    result = run(bars((10, 10, 10, 10, 400), QUIET), send("a", 100, tif="DAY"), timing="same_close", participation=0.1)
+    assert traded(result) == [("a", 0, 40, 10.0)]
+    assert states(result) == {"a": "expired"}
 
 
 def test_same_close_makes_other_kinds_wait_for_the_next_bar() -> None:
@@ -762,6 +782,12 @@ def test_a_leverage_limit_refuses_what_would_exceed_it() -> None:
     result = run(bars(QUIET, QUIET), send("a", 201), send("b", 200), send("c", 1), cash=1000.0, leverage_max=2.0)
     assert states(result) == {"a": "rejected", "b": "filled", "c": "rejected"}
     assert traded(result) == [("b", 1, 200, 10.0)]
+
+
+def test_a_leverage_limit_counts_open_orders() -> None:
+    """90 shares wait at 5 for a market that stands at 10; 90 more would make 1800 of 1000."""
+    result = run(bars(QUIET, QUIET, QUIET), send("rest", 90, "limit", limit=5.0), send("a", 90, bar=1), cash=1000.0, leverage_max=1.0)
+    assert states(result) == {"rest": "accepted", "a": "rejected"}
 
 
 def test_a_leverage_limit_is_checked_again_at_the_fill() -> None:
