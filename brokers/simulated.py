@@ -15,7 +15,7 @@ import simpy
 from brokers.costs import Commission
 from brokers.latency import arrive
 from brokers.matching import Book, Market, Table, Working
-from brokers.slicing import twap
+from brokers.slicing import Parents, twap
 from brokers.slippage import Slippage
 from simulator import (
     SECOND,
@@ -24,8 +24,6 @@ from simulator import (
     Cancel,
     Ended,
     Event,
-    Fill,
-    FillBatch,
     IntArray,
     Order,
     OrderBatch,
@@ -116,17 +114,6 @@ class Simulated:
         return sentences
 
 
-class Parent:
-    """An order that is cut in time: lots not yet filled, lots lost with children that ended, and its process."""
-
-    __slots__ = ("children", "lost", "order", "process", "remaining")
-
-    def __init__(self, order: Order) -> None:
-        self.order, self.remaining, self.lost = order, order.lots, 0
-        self.children: list[int] = []
-        self.process: simpy.Process | None = None
-
-
 class SimulatedBroker:
     """Keeps the open orders of a session and works them against bars.
 
@@ -155,8 +142,7 @@ class SimulatedBroker:
         self._timed = False
         self._env = simpy.Environment(initial_time=int(tape.starts[0]) if len(tape) else 0)
         self._flying: dict[int, Order] = {}
-        self._parents: dict[int, Parent] = {}
-        self._parent_of: dict[int, int] = {}
+        self._parents = Parents()
         self._arrivals: list[Event] = []
 
     # Taking orders.
@@ -185,7 +171,7 @@ class SimulatedBroker:
                 self._later(arrive(self._env, now + self._latency, partial(self._change_late, wish)))
             else:
                 self._change(wish, now, answers)
-        if self._parent_of:
+        if self._parents.of:
             # A slice that was taken back is lost to its parent.
             self._settle_parents(answers)
         if self._same_close and self._sequence > first:
@@ -196,7 +182,7 @@ class SimulatedBroker:
         """Accept one order that is at the market by *at*, or reject it for its prices."""
         id, i, lots, kind, limit, stop, _, _, schedule = order
         if kind == rules.MARKET:
-            if schedule is None and self._slicing and id not in self._parent_of:
+            if schedule is None and self._slicing and id not in self._parents.of:
                 schedule = self._slicing
         else:
             _, _, _, _, tick_up, tick_down = self.market.terms[i]
@@ -284,12 +270,11 @@ class SimulatedBroker:
 
     def _slice(self, order: Order, schedule: Twap, at: int) -> None:
         """Start the process that cuts an order in time."""
-        parent = self._parents[order.id] = Parent(order)
+        parent = self._parents.begin(order)
 
         def send(lots: int) -> None:
             child = order._replace(id=self.ids.next(), lots=lots, client_id="", schedule=None)
-            parent.children.append(child.id)
-            self._parent_of[child.id] = order.id
+            self._parents.adopt(child.id, parent)
             self._open[order.instrument] += 1
             self._arrivals.append(Sliced(child, order.id))
             self._take(child, int(self._env.now), self._row, self._arrivals)
@@ -306,34 +291,11 @@ class SimulatedBroker:
         return events
 
     def _settle_parents(self, events: list[Event]) -> None:
-        """Parents follow their children: what these filled or lost. One is done when nothing of it is left to come."""
-        changed: dict[int, None] = {}
-        for event in list(events):
-            if isinstance(event, FillBatch):
-                filled = zip(event.orders.tolist(), event.lots.tolist(), strict=True)
-            elif isinstance(event, Fill):
-                filled = zip((event.order,), (event.lots,), strict=True)
-            else:
-                if isinstance(event, Ended) and event.order in self._parent_of:
-                    id = self._parent_of.pop(event.order)
-                    if id in self._parents:
-                        self._parents[id].lost += event.lots
-                        changed[id] = None
-                continue
-            for order, lots in filled:
-                if order in self._parent_of:
-                    id = self._parent_of[order]
-                    self._parents[id].remaining -= lots
-                    changed[id] = None
-        for id in changed:
-            parent = self._parents[id]
-            if parent.remaining == parent.lost:
-                del self._parents[id]
-                for child in parent.children:
-                    self._parent_of.pop(child, None)
-                self._open[parent.order.instrument] -= 1
-                if parent.lost:
-                    events.append(Ended(id, parent.order.instrument, parent.lost, rules.CANCELLED, Reason.CHILDREN_ENDED))
+        """Parents follow their children. One is done when nothing of it is left to come."""
+        for parent in self._parents.follow(events):
+            self._open[parent.order.instrument] -= 1
+            if parent.lost:
+                events.append(Ended(parent.order.id, parent.order.instrument, parent.lost, rules.CANCELLED, Reason.CHILDREN_ENDED))
 
     # Taking orders back.
 
@@ -342,8 +304,8 @@ class SimulatedBroker:
         if order in self._singles:
             working = self._singles[order]
             return Standing(working.order, working.order.lots - working.remaining, working.remaining)
-        if order in self._parents:
-            parent = self._parents[order]
+        if order in self._parents.open:
+            parent = self._parents.open[order]
             return Standing(parent.order, parent.order.lots - parent.remaining, parent.remaining - parent.lost)
         if order in self._flying:
             return Standing(self._flying[order], 0, self._flying[order].lots)
@@ -356,8 +318,8 @@ class SimulatedBroker:
 
     def open_ids(self) -> list[int]:
         """The ids of all open orders, children of a parent apart, oldest first."""
-        every = [*self._singles, *self._parents, *self._flying, *self._table.ids.tolist()]
-        return sorted(order for order in every if order not in self._parent_of)
+        every = [*self._singles, *self._parents.open, *self._flying, *self._table.ids.tolist()]
+        return sorted(order for order in every if order not in self._parents.of)
 
     def waiting(self) -> list[Waited]:
         """What each open order waits for, up to the last bar: nothing here is changed by asking."""
@@ -417,8 +379,8 @@ class SimulatedBroker:
         if order in self._flying:
             flying = self._flying.pop(order)
             self._close(order, flying.instrument, flying.lots, state, reason, answers)
-        elif order in self._parents:
-            parent = self._parents.pop(order)
+        elif order in self._parents.open:
+            parent = self._parents.forget(order)
             if parent.process is not None and parent.process.is_alive:
                 parent.process.interrupt()
             for child in parent.children:
@@ -426,7 +388,6 @@ class SimulatedBroker:
                 if standing:
                     self._withdraw(child, state, reason, answers)
                     parent.lost += standing.remaining
-                self._parent_of.pop(child, None)
             self._close(order, parent.order.instrument, parent.remaining - parent.lost, state, reason, answers, of=parent.remaining)
         elif order in self._singles:
             working = self._singles.pop(order)
@@ -454,11 +415,11 @@ class SimulatedBroker:
         columns: dict[int, list[int]] = {}
         if self._table.count:
             # All at once: after a bar with little volume most orders of the last target are still there.
-            mine = np.isin(self._table.ints[batches.INSTRUMENT], instruments) & ~np.isin(self._table.ids, list(self._parent_of))
+            mine = np.isin(self._table.ints[batches.INSTRUMENT], instruments) & ~np.isin(self._table.ids, list(self._parents.of))
             columns = {ints[batches.ID]: ints for ints in self._table.split(mine).ints.T.tolist()}
-        plain = [working.order for working in self._singles.values()] + [parent.order for parent in self._parents.values()]
+        plain = [working.order for working in self._singles.values()] + [parent.order for parent in self._parents.open.values()]
         plain += self._flying.values()
-        others = [order.id for order in plain if order.instrument in cleared and order.id not in self._parent_of]
+        others = [order.id for order in plain if order.instrument in cleared and order.id not in self._parents.of]
         for order in sorted([*columns, *others]):
             if order in columns:
                 self._end_column(columns[order], rules.CANCELLED, Reason.TARGET, answers)
@@ -500,7 +461,7 @@ class SimulatedBroker:
         if self._timed:
             # What reaches the market inside a bar, be it an order or a cancel, is too late for it: no path through the bar is named.
             events += self._run_to(bars.closed_at, row)
-        if self._parent_of:
+        if self._parents.of:
             self._settle_parents(events)
         self._all_rest = not (self._eager or self._table.count or self._timed)
         self._open_at_all = bool(self._books) or not self._all_rest

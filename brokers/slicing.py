@@ -8,7 +8,7 @@ from typing import Any
 
 import simpy
 
-from simulator import Twap
+from simulator import Ended, Event, Fill, FillBatch, Order, Twap
 
 
 def split(quantity: int, weights: Sequence[float], lot: int = 1) -> list[int]:
@@ -47,3 +47,62 @@ def twap(environment: simpy.Environment, start: int, lots: int, schedule: Twap, 
     except simpy.Interrupt:
         # The parent was taken back: what is not sent yet never will be.
         return
+
+
+class Parent:
+    """An order that is cut in time: lots not yet filled, lots lost with children that ended, and its process."""
+
+    __slots__ = ("children", "lost", "order", "process", "remaining")
+
+    def __init__(self, order: Order) -> None:
+        self.order, self.remaining, self.lost = order, order.lots, 0
+        self.children: list[int] = []
+        self.process: simpy.Process | None = None
+
+
+class Parents:
+    """The *open* orders that are cut in time, by id, and *of* which of them each child is."""
+
+    __slots__ = ("of", "open")
+
+    def __init__(self) -> None:
+        self.open: dict[int, Parent] = {}
+        self.of: dict[int, int] = {}
+
+    def begin(self, order: Order) -> Parent:
+        """From here on this order is one of them."""
+        parent = self.open[order.id] = Parent(order)
+        return parent
+
+    def adopt(self, child: int, parent: Parent) -> None:
+        """From here on the order *child* is a slice of *parent*."""
+        parent.children.append(child)
+        self.of[child] = parent.order.id
+
+    def forget(self, id: int) -> Parent:
+        """Take a parent out, with its children."""
+        parent = self.open.pop(id)
+        for child in parent.children:
+            self.of.pop(child, None)
+        return parent
+
+    def follow(self, events: Sequence[Event]) -> list[Parent]:
+        """Count what children filled or lost in these events; the parents of which nothing is left to come are taken out and returned."""
+        changed: dict[int, None] = {}
+        for event in events:
+            if isinstance(event, FillBatch):
+                traded = [*zip(event.orders.tolist(), event.lots.tolist(), strict=True)]
+            elif isinstance(event, Fill):
+                traded = [(event.order, event.lots)]
+            elif isinstance(event, Ended) and event.order in self.of:
+                id = self.of.pop(event.order)
+                self.open[id].lost += event.lots
+                changed[id] = None
+                continue
+            else:
+                continue
+            for child, lots in traded:
+                if child in self.of:
+                    self.open[self.of[child]].remaining -= lots
+                    changed[self.of[child]] = None
+        return [self.forget(id) for id in changed if self.open[id].remaining == self.open[id].lost]

@@ -43,9 +43,9 @@ class View:
 
     __slots__ = (
         "_broker",
+        "_cells",
         "_clears",
         "_columns",
-        "_flat",
         "_instruments",
         "_readings",
         "_wanted",
@@ -76,9 +76,9 @@ class View:
         """Look at the tape's buffers anew; a growing tape replaces them."""
         tape, readings = self.bars.tape, self._readings
         self._columns: dict[str, FloatArray] = dict(zip(FIELDS, (tape.open, tape.high, tape.low, tape.close, tape.volume), strict=True))
-        self._flat: dict[str, memoryview[float]] = dict(zip(FIELDS, (tape.opens, tape.highs, tape.lows, tape.closes, tape.volumes), strict=True))
-        for name in readings.names:
-            self._columns[name], self._flat[name] = readings.column(name), cast("memoryview[float]", readings.flat(name))
+        self._columns |= {name: readings.column(name) for name in readings.names}
+        # In rows and columns, so that an instrument too many is an error: in one row of numbers it would be a bar that is still to come.
+        self._cells: dict[str, memoryview[float]] = {name: cast("memoryview[float]", column.data) for name, column in self._columns.items()}
 
     def remember(self, events: Sequence[Event]) -> None:
         """What happened to our orders last."""
@@ -95,9 +95,11 @@ class View:
     def value(self, name: str, instrument: int = 0) -> float:
         """One instrument's value of an indicator or field now: the quick way to read a single number."""
         try:
-            return self._flat[name][self.bars.row * self._width + instrument]
+            return self._cells[name][self.bars.row, instrument]
         except KeyError:
-            raise ViewError(f"the view has no '{name}'{nearest(name, self._flat)}") from None
+            raise ViewError(f"the view has no '{name}'{nearest(name, self._cells)}") from None
+        except IndexError:
+            raise ViewError(f"no instrument number {instrument}: there are {self._width}, from 0") from None
 
     @property
     def now(self) -> int:

@@ -129,6 +129,15 @@ def test_a_broker_says_what_it_assumes() -> None:
     assert Simulated(volume_basis="trailing").words()[1] == "All our orders together take at most 10% of the average volume of the 20 bars before."
 
 
+def test_a_broker_warns_of_what_no_market_does_and_of_what_does_nothing() -> None:
+    assert plain().caveats(daily(QUIET)) == ()
+    assert plain(limit_through_ticks=1).caveats(daily(QUIET, tick="0.01")) == ()
+    assert plain(timing="same_close", limit_through_ticks=1).caveats(daily(QUIET)) == (
+        "warning: timing 'same_close' fills orders at the very close that they were decided on, which no market does",
+        "warning: limit_through_ticks does nothing for X: no price grid, since tick is '0'",
+    )
+
+
 def test_costs_say_what_they_are() -> None:
     assert Commission(0.0, 1.5, 2.0, 3.0, 9.0).words() == "1.5 an order + 2 bps of value, at least 3 an order, at most 9"
     assert [Slippage(model).words() for model in ("half_spread", "volume_share", "square_root")] == [  # type: ignore[arg-type]  # known words

@@ -75,6 +75,15 @@ def test_an_order_under_way_is_cancelled_only_once_it_is_there() -> None:
     assert states(result) == {1: "cancelled: cancelled on request"}
 
 
+def test_an_order_that_is_still_under_way_can_be_cancelled_and_replaced() -> None:
+    """Both wishes arrive an hour after what they are about."""
+    steps = {0: lambda view: [view.order(10), view.order(20)], 1: lambda view: [view.cancel(1), view.replace(2, 30)]}
+    tape = markets(interval=3600 * 10**9, X=[*[QUIET] * 3, *[flat(10, 0)] * 2, flat(12)])
+    result = run(tape, steps, plain(latency_seconds=2.5 * AN_HOUR))
+    assert fills(result) == [(3, 5, 30, 12.0)]
+    assert states(result)[1] == "cancelled: cancelled on request"
+
+
 def test_a_new_target_cancels_what_is_still_under_way() -> None:
     steps = {0: lambda view: [view.order(10)], 1: lambda view: view.rebalance(np.array([0.0]))}
     result = run(daily(*[QUIET] * 4), steps, plain(latency_seconds=2.5 * 24 * AN_HOUR))

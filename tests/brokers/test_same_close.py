@@ -67,6 +67,12 @@ def test_a_bar_without_volume_has_no_close_to_trade_at() -> None:
     assert fills(result) == [(1, 1, 10, 11.0)]
 
 
+def test_orders_sent_over_several_bars_without_volume_trade_together() -> None:
+    """The first is looked at in bar 1 and takes nothing; then comes the second."""
+    steps = dict.fromkeys((0, 1), lambda view: [view.order(60)])
+    assert fills(run(daily(flat(10, 0), flat(10, 0), flat(11)), steps, capped(0.1))) == [(1, 2, 60, 11.0), (2, 2, 40, 11.0)]
+
+
 def test_an_ioc_order_has_but_this_close() -> None:
     result = run(daily(QUIET, QUIET), {0: lambda view: [view.order(150, tif=TimeInForce.IOC)]}, capped(0.1))
     assert fills(result) == [(1, 0, 100, 10.0)]

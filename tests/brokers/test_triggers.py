@@ -80,6 +80,14 @@ def test_orders_on_both_sides_of_the_market_each_have_their_trigger() -> None:
     assert fills(result) == [(1, 2, 1, 9.0), (4, 2, -4, 9.0), (2, 3, -2, 11.0), (3, 3, 3, 11.0)]
 
 
+def test_a_price_that_rounds_to_nothing_on_the_grid_is_no_price() -> None:
+    def send(view: View) -> list[Order]:
+        return [view.order(1, kind=LIMIT, limit=0.004), view.order(-1, kind=STOP, stop=0.004), view.order(-1, kind=LIMIT, limit=0.004)]
+
+    result = run(daily(QUIET, QUIET, tick="0.01"), {0: send})
+    assert [str(order.state) for order in result.orders] == ["rejected", "rejected", "filled"]
+
+
 def test_a_trigger_goes_when_its_order_goes() -> None:
     """The higher bid is cancelled; the lower one still waits, and fills at its own price."""
     steps: Any = {

@@ -125,6 +125,19 @@ def test_the_fold_of_a_journal_is_the_state_of_its_session() -> None:
     assert len(standing) > 3
 
 
+def test_the_fold_knows_what_an_order_has_lost_with_its_slices() -> None:
+    """Of 30 in three slices the first two took 4 of 10 each, at once or never: 10 are still to come."""
+    tape = daily(*[flat(10, 40)] * 3)
+    send = {0: lambda view: [view.order(30, tif=TimeInForce.IOC, schedule=Twap(3, 86_400.0 * 1.01))]}
+    session, feed = assemble(tape, Script(send), broker=plain(participation=0.1))
+    drive(session, feed, len(tape))
+    assert isinstance(session.journal, MemoryJournal)
+    standing = session.broker.standing(1)
+    assert standing is not None
+    assert (standing.filled, standing.remaining) == (4, 20)
+    assert fold(session.journal, tape, 1_000_000.0).open_orders[1] == 20
+
+
 def test_a_journal_hash_changes_with_every_byte_of_it() -> None:
     session, tape = everything()
     journal: MemoryJournal = session.journal

@@ -104,6 +104,7 @@ def test_an_indicator_may_not_take_the_name_of_a_field() -> None:
     [
         (lambda view: view["clsoe"], "the view has no 'clsoe'; did you mean 'close'?"),
         (lambda view: view.value("hihg"), "the view has no 'hihg'; did you mean 'high'?"),
+        (lambda view: view.value("close", 2), "no instrument number 2: there are 2, from 0"),
         (lambda view: view.history("opne", 1), "the tape has no field 'opne'; did you mean 'open'?"),
         (lambda view: view.closes(4), "asked for the last 4 bars of 'close', when 3 have closed"),
         (lambda view: view.closes(0), "asked for the last 0 bars of 'close', when 3 have closed"),

@@ -109,6 +109,12 @@ def test_what_has_no_price_yet_is_refused_where_there_is_a_limit() -> None:
         assert states(run(tape, {0: send})) == {1: "filled: filled"}
 
 
+def test_what_has_no_price_yet_may_be_for_less() -> None:
+    tape = markets(X=TEN, Y=[None, *TEN[1:]])
+    for send in (lambda view: [view.order(10, 1), view.order(-4, 1)], lambda view: market_orders(view, (1, 10), (1, -4))):
+        assert run(tape, {0: send}).positions == {"Y": 6}
+
+
 def test_the_rate_of_orders_is_limited() -> None:
     assert both(Limits(rate_max=2), (0, 10), (1, 10), (0, 5), (0, -3)) == ["filled", "filled", "order rate limit", "filled"]
 
