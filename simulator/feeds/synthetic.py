@@ -274,7 +274,9 @@ def _drawn(
     reach = np.sqrt(moves[:, None] ** 2 - 2.0 * inside[:, None] ** 2 * np.log(chances))
     highs, lows = (opens + closes + reach[:, 0]) / 2.0, (opens + closes - reach[:, 1]) / 2.0
     instrument = _instrument(symbol, settings.tick)
-    o, h, low, c = (_on_grid(settings.price * np.exp(logs), instrument) for logs in (opens, highs, lows, closes))
+    # Settings that carry a price beyond what a float holds are refused with the bar at which they do.
+    with np.errstate(over="ignore"):
+        o, h, low, c = (_on_grid(settings.price * np.exp(logs), instrument) for logs in (opens, highs, lows, closes))
     busy = stream(seed, f"{component}.volumes", symbol).standard_normal(n)
     volume = np.maximum(np.floor(settings.volume * np.exp(0.3 * busy - 0.045)), 1.0)
     # Rounding keeps the order of prices, but the logs of two equal ones may differ in their last bit.

@@ -140,7 +140,7 @@ def test_a_broker_warns_of_what_no_market_does_and_of_what_does_nothing() -> Non
 
 def test_costs_say_what_they_are() -> None:
     assert Commission(0.0, 1.5, 2.0, 3.0, 9.0).words() == "1.5 an order + 2 bps of value, at least 3 an order, at most 9"
-    assert [Slippage(model).words() for model in ("half_spread", "volume_share", "square_root")] == [  # type: ignore[arg-type]  # known words
+    assert [Slippage(model).words() for model in ("half_spread", "volume_share", "square_root")] == [
         "half of a spread of 0.02",
         "0.1 x (share of the bar's volume)²",
         "1 x daily volatility x sqrt(quantity / average daily volume), over 20 sessions",

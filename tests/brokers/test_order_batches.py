@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from small_markets import QUIET, Row, Script, daily, fills, flat, markets, plain, run, states, waits
+from small_markets import QUIET, Row, Script, daily, fills, flat, market_orders, markets, plain, run, states, waits
 
 from brokers.costs import Commission
 from brokers.simulated import Simulated
@@ -25,8 +25,8 @@ Wanted = Sequence[tuple[Any, ...]]
 def batch(orders: Sequence[Order]) -> OrderBatch:
     """Orders as columns."""
     ids, instruments, lots, kinds, limits, stops, tifs = zip(*[order[:7] for order in orders], strict=True)
-    whole = [np.array(column, np.int64) for column in (ids, instruments, lots, kinds, tifs)]
-    return OrderBatch(*whole[:4], np.array(limits, float), np.array(stops, float), whole[4])
+    numbers, places, sizes, sorts, lives = (np.array(column, np.int64) for column in (ids, instruments, lots, kinds, tifs))
+    return OrderBatch(numbers, places, sizes, sorts, np.array(limits, float), np.array(stops, float), lives)
 
 
 def make(view: View, wanted: Wanted) -> list[Order]:
@@ -119,7 +119,7 @@ def test_a_batch_of_nothing_but_bad_prices_leaves_nothing_open() -> None:
 
 
 def test_an_empty_batch_is_nothing() -> None:
-    result = run(daily(QUIET, QUIET), {0: lambda view: OrderBatch(view.ids.block(0), *[np.empty(0, np.int64)] * 2)})
+    result = run(daily(QUIET, QUIET), {0: lambda view: market_orders(view)})
     assert len(result.journal_table()) == 0
 
 
@@ -148,7 +148,7 @@ def test_a_new_target_that_is_there_already_still_cancels() -> None:
 
 def test_an_order_that_is_touched_beside_a_batch_still_counts_once() -> None:
     """It moves into the table with its wait; what it does there is told of one order."""
-    steps = {0: lambda view: [view.order(150, kind=LIMIT, limit=9.0)], 2: lambda view: batch(make(view, [(10, 0)]))}
+    steps: dict[int, Callable[[View], Any]] = {0: lambda view: [view.order(150, kind=LIMIT, limit=9.0)], 2: lambda view: batch(make(view, [(10, 0)]))}
     result = run(daily(QUIET, QUIET, QUIET, flat(9), flat(9)), steps, plain(participation=0.1))
     assert fills(result) == [(1, 3, 100, 9.0), (1, 4, 50, 9.0), (2, 4, 10, 9.0)]
     assert waits(result)[1] == [("price not touched", 1, 2), ("volume cap", 3, 3)]

@@ -110,7 +110,7 @@ def test_a_cut_tape_has_nothing_behind_it() -> None:
 
 def test_a_tape_like_another_has_its_times_and_other_bars() -> None:
     tape = full(opened_at=TIMES - 5, sessions=[4, 5, 6, 7], truth=Truth("a test"), notes=["noted"])
-    doubled = tape.like(*(column * 2 for column in (tape.open, tape.high, tape.low, tape.close)), tape.volume)
+    doubled = tape.like(tape.open * 2, tape.high * 2, tape.low * 2, tape.close * 2, tape.volume)
     assert doubled.marks[3].tolist() == [24.0, 44.0]
     assert (doubled.opened_at.tolist(), doubled.sessions.tolist()) == (tape.opened_at.tolist(), tape.sessions.tolist())
     assert (doubled.truth, doubled.notes) == (tape.truth, tape.notes)
@@ -122,7 +122,7 @@ def test_a_digest_changes_with_anything_that_a_run_can_see() -> None:
         full(truth=Truth("other")).digest(),
         full(sessions=[0, 1, 2, 9]).digest(),
         full(opened_at=TIMES - 1).digest(),
-        full().like(*[full().close] * 4, full().volume).digest(),
+        full().like(full().close, full().high, full().low, full().close, full().volume * 2).digest(),
     }
     assert len(digests) == 5
     assert full().digest() == full().digest()

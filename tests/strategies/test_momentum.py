@@ -7,12 +7,13 @@ from typing import Any
 import pytest
 from small_markets import flat, markets, plain
 
-from simulator import Result, simulate
+from simulator import DAY, Result, simulate
 from strategies.momentum import Momentum
 
 
 def run(rows: dict[str, list[float | None]], **terms: Any) -> Result:
-    tape = markets(**{symbol: [None if price is None else flat(price) for price in prices] for symbol, prices in rows.items()})
+    bars = {symbol: [None if price is None else flat(price) for price in prices] for symbol, prices in rows.items()}
+    tape = markets("0", "1", DAY, **bars)
     return simulate(tape, Momentum(**{"lookback": 1, "top": 1, "every": 2, "invest": 1.0} | terms), cash=1000.0, broker=plain(), check=True)
 
 
