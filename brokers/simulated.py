@@ -458,11 +458,13 @@ class SimulatedBroker:
             self.market.begin(row)
             self.market.meet(orders, self._market_at, tape.starts[row], events)
             self._put_away(orders, touched or ())
-        if self._timed:
-            # What reaches the market inside a bar, be it an order or a cancel, is too late for it: no path through the bar is named.
-            events += self._run_to(bars.closed_at, row)
         if self._parents.of:
             self._settle_parents(events)
+        if self._timed:
+            # What reaches the market inside a bar, be it an order or a cancel, is too late for it: no path through the bar is named.
+            late = self._run_to(bars.closed_at, row)
+            self._settle_parents(late)
+            events += late
         self._all_rest = not (self._eager or self._table.count or self._timed)
         self._open_at_all = bool(self._books) or not self._all_rest
         return tuple(events)

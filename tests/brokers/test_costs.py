@@ -19,6 +19,12 @@ CLOSES: list[Row] = [flat(100, 1000), flat(102, 3000), flat(101, 2000), flat(105
 SIGMA = stdev([102 / 100 - 1, 101 / 102 - 1, 105 / 101 - 1])
 
 
+def test_who_sells_far_too_much_gets_nothing_and_the_books_still_balance() -> None:
+    """7 shares into a bar of one: 10 % x 49 is more than the whole price of 103."""
+    result = run(daily(flat(103, 1), flat(103, 1)), {0: lambda view: [view.order(-7)]}, plain(slippage=Slippage("volume_share")))
+    assert [(fill.price, fill.slippage) for fill in result.fills] == [(0.0, 721.0)]
+
+
 def test_square_root_impact_knows_the_sessions_before_the_bar_and_nothing_of_the_bar() -> None:
     """Over the three returns and three volumes before bar 4: sqrt(Q / ADV) of 100 shares against an average of 3,000."""
     result = run(daily(*CLOSES), {3: lambda view: [view.order(100)]}, plain(slippage=Slippage("square_root", y=0.5, window=3)))

@@ -263,7 +263,7 @@ def test_what_is_no_wish_is_refused_in_words(wish: Any) -> None:
 
 def test_a_single_order_outside_a_list_is_refused_in_words() -> None:
     with pytest.raises(PluginError, match="on_bars must return a list"):
-        run(daily(*TEN), {0: lambda view: view.order(1)})  # type: ignore[dict-item]  # the mistake
+        run(daily(*TEN), {0: lambda view: view.order(1)})  # type: ignore[dict-item,return-value]  # the mistake
 
 
 # --- limits that make no sense -----------------------------------------------------------------------------------------------------------
