@@ -86,7 +86,7 @@ class Audit:
         assert self.sent_at[order] < at or phase == rows.SEND, f"order {order} filled at {at}, before it was accepted"
         value = lots * tape.terms[i, 0] / tape.terms[i, 1] * tape.terms[i, 2]
         reference = price - slippage / value
-        slack = 1e-9 * abs(price)
+        slack = 1e-9 * max(abs(price), abs(reference))
         assert tape.low[t, i] - slack <= reference <= tape.high[t, i] + slack, f"order {order} filled at {reference}, outside its bar"
         assert tape.volume[t, i] > 0.0, f"order {order} filled in a bar without volume"
         assert taker or not slippage, f"order {order} made its price and slipped"

@@ -9,10 +9,11 @@ import pytest
 import simpy
 from hypothesis import given
 from hypothesis import strategies as st
-from small_markets import HOUR, QUIET, daily, fills, flat, hourly, market_orders, plain, run, states
+from small_markets import HOUR, QUIET, Script, daily, fills, flat, hourly, market_orders, plain, run, states
 
 from brokers.slicing import split, twap
 from simulator import SECOND, Order, OrderKind, TimeInForce, Twap, View
+from simulator.assembly import assemble, drive
 from simulator.loop.journal import SLICED
 
 quantities = st.integers(-(10**7), 10**7)
@@ -165,6 +166,17 @@ def test_a_parent_can_be_cancelled_before_its_first_slice() -> None:
     steps = {0: lambda view: [view.order(30, schedule=Twap(3, 86_400.0)), view.cancel(1)]}
     result = run(daily(*[QUIET] * 4), steps)
     assert (fills(result), states(result)) == ([], {1: "cancelled: cancelled on request"})
+
+
+def test_a_cancel_that_arrives_in_the_bar_of_a_slices_fill_finds_it_filled() -> None:
+    """Both reach the market half an hour late: the first slice trades in bar 2, inside which the cancel comes for what is left."""
+    script = Script({0: lambda view: [view.order(30, schedule=Twap(3, 7200.0))], 1: lambda view: [view.cancel(1)]})
+    tape = hourly(*[QUIET] * 6)
+    session, feed = assemble(tape, script, broker=plain(latency_seconds=1800.0))
+    drive(session, feed, len(tape))
+    assert session.portfolio.lots.tolist() == [10]
+    assert session.broker.pending.tolist() == [0]
+    assert [open_orders for _, _, _, open_orders in script.seen] == [[], [1], [], [], [], []]
 
 
 def test_a_replaced_parent_is_cut_anew() -> None:
