@@ -30,10 +30,10 @@ class Working:
     reason = now = int(rules.FILLED)
     session = -1
 
-    def __init__(self, order: Order, limit: float, stop: float, arrived: int, sequence: int, row: int) -> None:
+    def __init__(self, order: Order, limit: float, stop: float, sequence: int, row: int) -> None:
         self.order = order
         self.id, self.instrument, self.remaining, self.kind, _, _, self.tif, _, _ = order
-        self.limit, self.stop, self.arrived, self.sequence = limit, stop, arrived, sequence
+        self.limit, self.stop, self.sequence = limit, stop, sequence
         self.since = self.until = row
 
     @property
@@ -122,9 +122,7 @@ class Table:
         """Single orders as columns, whose waits are known up to the row before."""
         ints, floats = np.zeros((batches.INTS, len(orders)), np.int64), np.zeros((batches.FLOATS, len(orders)))
         for k, x in enumerate(orders):
-            ints[:, k] = (
-                *(x.id, x.instrument, x.remaining, x.kind, x.tif, x.triggered, x.reason, x.since, x.session, x.arrived, x.sequence, x.order.lots, 1),
-            )
+            ints[:, k] = (*(x.id, x.instrument, x.remaining, x.kind, x.tif, x.triggered, x.reason, x.since, x.session, x.sequence, x.order.lots, 1),)
             floats[:, k] = x.limit, x.stop, x.shares, x.notional, x.paid
         return cls(ints, floats)
 
@@ -196,7 +194,7 @@ class Market:
         self.cash = portfolio.cash
         self.equity, self.gross = portfolio.worth()
 
-    def meet(self, orders: Sequence[Working], market_at: int, opened_at: int, events: list[Event]) -> None:
+    def meet(self, orders: Sequence[Working], market_at: int, events: list[Event]) -> None:
         """These orders, oldest first, meet the row: fills by their moment in the bar, then what became of each. Done ones have none remaining."""
         tape = self.tape
         base, before = self.row * tape.width, self.row - 1
@@ -204,9 +202,6 @@ class Market:
         for working in orders:
             k = base + working.instrument
             working.met = False
-            if working.arrived > opened_at:
-                working.now = rules.NOT_YET_THERE
-                continue
             if working.tif == rules.DAY:
                 day = tape.days[self.row]
                 if working.session < 0:
@@ -364,7 +359,7 @@ class Market:
             self._note(working, row)
         return self.runs.pop(working.id, [])
 
-    def meet_table(self, table: Table, market_at: int, opened_at: int, events: list[Event]) -> None:
+    def meet_table(self, table: Table, market_at: int, events: list[Event]) -> None:
         """The orders of a table meet the row in one compiled call; what is done leaves it."""
         tape, m = self.tape, table.count
         held, budgets, taken = self.portfolio.lots.copy(), np.empty(tape.width, np.int64), np.zeros(tape.width, np.int64)
@@ -378,7 +373,6 @@ class Market:
             market_at,
             tape.panel,
             tape.panel_days,
-            opened_at,
             tape.terms,
             self.settings,
             table.ints,

@@ -194,7 +194,7 @@ class SimulatedBroker:
             self._slice(order, schedule, at)
             return
         self._sequence += 1
-        working = self._singles[id] = Working(order, limit, stop, at, self._sequence, row)
+        working = self._singles[id] = Working(order, limit, stop, self._sequence, row)
         if working.is_eager:
             self._eager.append(working)
         else:
@@ -204,9 +204,13 @@ class SimulatedBroker:
 
     def _take_batch(self, batch: OrderBatch, at: int, row: int, answers: list[Event]) -> None:
         """Accept a batch as columns; where orders take time or are cut, one by one."""
-        if len(batch.clears):
-            self._clear(batch.clears, answers)
         n = len(batch)
+        if len(batch.clears):
+            newer = int(batch.ids[0]) if n else self.ids.last + 1
+            if self._latency:
+                self._later(arrive(self._env, at + self._latency, partial(self._clear_late, batch.clears, newer)))
+            else:
+                self._clear(batch.clears, newer, answers)
         columns = (batch.ids, batch.instruments, batch.lots, batch.kinds, batch.limits, batch.stops, batch.tifs)
         if self._latency or self._slicing:
             for values in zip(*(column.tolist() for column in columns), strict=True):
@@ -221,7 +225,7 @@ class SimulatedBroker:
         if not n:
             return
         ints, floats, rejected = np.empty((batches.INTS, n), np.int64), np.empty((batches.FLOATS, n)), np.empty(n, np.int64)
-        taken, bad = batches.accept(*columns, at, self._sequence + 1, self.tape.terms, self.pending, self.open_orders, ints, floats, rejected)
+        taken, bad = batches.accept(*columns, self._sequence + 1, self.tape.terms, self.pending, self.open_orders, ints, floats, rejected)
         self._sequence += n
         answers += [
             Ended(int(batch.ids[k]), int(batch.instruments[k]), int(batch.lots[k]), rules.REJECTED, rules.BAD_PRICE) for k in rejected[:bad].tolist()
@@ -235,7 +239,6 @@ class SimulatedBroker:
         singles = [working for working in self._singles.values() if working.sequence > first and working.kind == rules.MARKET]
         new = (self._table.ints[batches.SEQUENCE] > first) & (self._table.ints[batches.KIND] == rules.MARKET)
         self.market.begin(row)
-        # They were accepted at the close, and their own bar has just closed: nothing of it but its close is theirs.
         if new.any():
             table = self._table.split(new)
             for working in singles:
@@ -243,10 +246,10 @@ class SimulatedBroker:
                 del self._singles[working.id]
             if singles:
                 table.join(Table.of(singles))
-            self.market.meet_table(table, rules.AT_CLOSE, self.tape.ats[row], answers)
+            self.market.meet_table(table, rules.AT_CLOSE, answers)
             self._table.join(table)
         else:
-            self.market.meet(singles, rules.AT_CLOSE, self.tape.ats[row], answers)
+            self.market.meet(singles, rules.AT_CLOSE, answers)
             self._put_away(singles, ())
 
     # What takes time: processes in integer nanoseconds.
@@ -267,6 +270,9 @@ class SimulatedBroker:
 
     def _change_late(self, wish: Cancel | Replace) -> None:
         self._change(wish, int(self._env.now), self._arrivals)
+
+    def _clear_late(self, instruments: IntArray, newer: int) -> None:
+        self._clear(instruments, newer, self._arrivals)
 
     def _slice(self, order: Order, schedule: Twap, at: int) -> None:
         """Start the process that cuts an order in time."""
@@ -346,6 +352,13 @@ class SimulatedBroker:
             self._withdraw(wish.order, rules.CANCELLED, Reason.ASKED, answers)
             return
         old, lots = standing.order, wish.lots - standing.filled
+        limit = wish.limit if wish.limit == wish.limit else old.limit
+        stop = wish.stop if wish.stop == wish.stop else old.stop
+        _, _, _, _, tick_up, tick_down = self.market.terms[old.instrument]
+        if rules.place(old.lots, old.kind, limit, stop, tick_up, tick_down)[2]:
+            # What cannot stand leaves the order that it was to replace alone.
+            answers.append(Ended(wish.id, old.instrument, lots, rules.REJECTED, Reason.BAD_PRICE))
+            return
         had = self._traded(wish.order)
         self._withdraw(wish.order, rules.REPLACED, Reason.ASKED, answers)
         self._open[old.instrument] += 1
@@ -353,8 +366,6 @@ class SimulatedBroker:
             # No more is wanted than was had already.
             self._close(wish.id, old.instrument, 0, rules.REJECTED, Reason.EMPTY, answers)
             return
-        limit = wish.limit if wish.limit == wish.limit else old.limit
-        stop = wish.stop if wish.stop == wish.stop else old.stop
         new = old._replace(id=wish.id, lots=lots, limit=limit, stop=stop, client_id="")
         self._pending[old.instrument] += lots
         answers.append(Replaced(new, wish.order))
@@ -409,17 +420,18 @@ class SimulatedBroker:
             answers.append(Waited(order, i, ints[batches.REASON], ats[ints[batches.SINCE]], ats[self._row]))
         self._close(order, i, ints[batches.REMAINING], state, reason, answers)
 
-    def _clear(self, instruments: IntArray, answers: list[Event]) -> None:
-        """Cancel all our orders in these instruments, oldest first: new targets take their place."""
+    def _clear(self, instruments: IntArray, newer: int, answers: list[Event]) -> None:
+        """Cancel our orders in these instruments that are older than the id *newer*, oldest first: new targets take their place."""
         cleared = set(instruments.tolist())
         columns: dict[int, list[int]] = {}
         if self._table.count:
             # All at once: after a bar with little volume most orders of the last target are still there.
             mine = np.isin(self._table.ints[batches.INSTRUMENT], instruments) & ~np.isin(self._table.ids, list(self._parents.of))
+            mine &= self._table.ids < newer
             columns = {ints[batches.ID]: ints for ints in self._table.split(mine).ints.T.tolist()}
         plain = [working.order for working in self._singles.values()] + [parent.order for parent in self._parents.open.values()]
         plain += self._flying.values()
-        others = [order.id for order in plain if order.instrument in cleared and order.id not in self._parents.of]
+        others = [order.id for order in plain if order.instrument in cleared and order.id < newer and order.id not in self._parents.of]
         for order in sorted([*columns, *others]):
             if order in columns:
                 self._end_column(columns[order], rules.CANCELLED, Reason.TARGET, answers)
@@ -453,10 +465,10 @@ class SimulatedBroker:
         if self._table.count:
             self._into_table(orders, row)
             self.market.begin(row)
-            self.market.meet_table(self._table, self._market_at, tape.starts[row], events)
+            self.market.meet_table(self._table, self._market_at, events)
         elif orders:
             self.market.begin(row)
-            self.market.meet(orders, self._market_at, tape.starts[row], events)
+            self.market.meet(orders, self._market_at, events)
             self._put_away(orders, touched or ())
         if self._parents.of:
             self._settle_parents(events)

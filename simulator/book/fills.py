@@ -66,7 +66,7 @@ class Replaced(NamedTuple):
 
 
 class Halt(NamedTuple):
-    """The risk engine stopped trading: *measure* fell to or below *floor*, at this equity. With reason RESUMED, it goes on."""
+    """The risk engine stopped trading: *measure* fell below *floor*, at this equity. With reason RESUMED, it goes on."""
 
     measure: int
     equity: float

@@ -57,7 +57,6 @@ class Reason(IntEnum):
     VOLUME_CAP = rules.VOLUME_CAP
     NO_BAR = rules.NO_BAR
     ZERO_VOLUME = rules.ZERO_VOLUME
-    NOT_YET_THERE = rules.NOT_YET_THERE
     BUYING_POWER = rules.BUYING_POWER
     SHORT_SALE = rules.SHORT_SALE
     SESSION_END = rules.SESSION_END
@@ -91,7 +90,6 @@ _WORDS = {
     Reason.VOLUME_CAP: "volume cap",
     Reason.NO_BAR: "no bar",
     Reason.ZERO_VOLUME: "zero volume",
-    Reason.NOT_YET_THERE: "not yet at the market",
     Reason.BUYING_POWER: "buying power",
     Reason.SHORT_SALE: "a cash account holds no shorts",
     Reason.SESSION_END: "end of session",

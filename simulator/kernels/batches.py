@@ -22,7 +22,6 @@ from simulator.kernels.rules import (
     INSIDE,
     LIMIT,
     NO_BAR,
-    NOT_YET_THERE,
     OPEN,
     RATE,
     REJECTED,
@@ -49,22 +48,8 @@ from simulator.kernels.tapes import LOT_DOWN, LOT_UP, MULTIPLIER, SIZE, TICK_DOW
 Array = Any
 
 # Rows of a working batch: whole numbers, then prices and money.
-ID, INSTRUMENT, REMAINING, KIND, TIF, TRIGGERED, REASON, SINCE, SESSION, ARRIVED, SEQUENCE, WANTED, HAS_WAITED = (
-    0,
-    1,
-    2,
-    3,
-    4,
-    5,
-    6,
-    7,
-    8,
-    9,
-    10,
-    11,
-    12,
-)
-INTS = 13
+ID, INSTRUMENT, REMAINING, KIND, TIF, TRIGGERED, REASON, SINCE, SESSION, SEQUENCE, WANTED, HAS_WAITED = 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11
+INTS = 12
 AT_LIMIT, AT_STOP, SHARES, NOTIONAL, PAID = 0, 1, 2, 3, 4
 FLOATS = 5
 
@@ -192,7 +177,6 @@ def accept(
     limits: Array,
     stops: Array,
     tifs: Array,
-    arrived: int,
     sequence: int,
     terms: Array,
     pending: Array,
@@ -222,7 +206,6 @@ def accept(
         ints[KIND, n] = kinds[k]
         ints[TIF, n] = tifs[k]
         ints[SESSION, n] = -1
-        ints[ARRIVED, n] = arrived
         ints[SEQUENCE, n] = sequence + k
         floats[AT_LIMIT, n] = limit
         floats[AT_STOP, n] = stop
@@ -239,7 +222,6 @@ def work(
     market_at: int,
     panel: Array,
     sessions: Array,
-    opened_at: int,
     terms: Array,
     settings: Array,
     ints: Array,
@@ -263,7 +245,7 @@ def work(
     are taken at the marks of mark_row.
     """
     looks, prices = np.zeros((LOOKS, ints.shape[1]), np.int64), np.empty(ints.shape[1])
-    meet_row(row, market_at, panel, sessions, opened_at, terms, settings, ints, floats, looks, prices)
+    meet_row(row, market_at, panel, sessions, terms, settings, ints, floats, looks, prices)
     account = (cash, equity, gross)
     n = trade_row(
         row, mark_row, panel, sessions, terms, settings, ints, floats, held, pending, budgets, taken, account, looks, prices, fill_ints, fill_floats
@@ -278,7 +260,6 @@ def meet_row(
     market_at: int,
     panel: Array,
     sessions: Array,
-    opened_at: int,
     terms: Array,
     settings: Array,
     ints: Array,
@@ -291,9 +272,6 @@ def meet_row(
         looks[MOMENT, k] = -1
         i = ints[INSTRUMENT, k]
         close = panel[3, row, i]
-        if ints[ARRIVED, k] > opened_at:
-            looks[WHY, k] = NOT_YET_THERE
-            continue
         if ints[SESSION, k] < 0:
             ints[SESSION, k] = sessions[row]
         if ints[TIF, k] == DAY and ints[SESSION, k] < sessions[row]:

@@ -42,7 +42,6 @@ NOT_THROUGH: Final = 2
 VOLUME_CAP: Final = 3
 NO_BAR: Final = 4
 ZERO_VOLUME: Final = 5
-NOT_YET_THERE: Final = 6
 BUYING_POWER: Final = 7
 SHORT_SALE: Final = 8
 SESSION_END: Final = 9

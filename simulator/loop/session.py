@@ -32,10 +32,11 @@ def step(session: Session, bars: Bars) -> None:
     events = session.broker.work(bars)
     if events:
         session.portfolio.book(events)
-        session.view.remember(events)
     session.portfolio.mark(bars)
     if session.risk.watches:
         events += session.risk.watch(session.portfolio)
+    if events:
+        session.view.remember(events)
 
     # The strategy sees the past up to this close, and proposes; the risk engine disposes.
     proposed = session.strategy.on_bars(session.view)
@@ -45,5 +46,5 @@ def step(session: Session, bars: Bars) -> None:
         answers = session.broker.submit(approved)
         if answers:
             session.portfolio.book(answers)
-            session.view.remember(answers)
+            session.view.hear(answers)
         session.journal.record(bars, events, approved, refused, answers)

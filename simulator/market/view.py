@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from math import nan
 from typing import TYPE_CHECKING, NamedTuple, cast
 
@@ -21,6 +20,7 @@ if TYPE_CHECKING:
     from simulator.ports import Broker
 
 NO_EVENTS: tuple[Event, ...] = ()
+MOST_LOTS = 9 * 10**18
 _new = tuple.__new__
 
 
@@ -42,7 +42,9 @@ class View:
     """
 
     __slots__ = (
+        "_answered",
         "_broker",
+        "_brought",
         "_cells",
         "_clears",
         "_columns",
@@ -52,7 +54,6 @@ class View:
         "_whole",
         "_width",
         "bars",
-        "events",
         "ids",
         "lots",
         "portfolio",
@@ -61,7 +62,7 @@ class View:
 
     def __init__(self, bars: Bars, portfolio: Portfolio, broker: Broker, readings: Readings, ids: OrderIds) -> None:
         self.bars, self.portfolio, self.ids, self._broker, self._readings = bars, portfolio, ids, broker, readings
-        self.events: Sequence[Event] = NO_EVENTS
+        self._brought = self._answered = -2, NO_EVENTS
         self.symbols = tuple(instrument.symbol for instrument in bars.tape.instruments)
         self.lots = portfolio.lots.data.toreadonly()
         for name in readings.names:
@@ -80,9 +81,20 @@ class View:
         # In rows and columns, so that an instrument too many is an error: in one row of numbers it would be a bar that is still to come.
         self._cells: dict[str, memoryview[float]] = {name: cast("memoryview[float]", column.data) for name, column in self._columns.items()}
 
-    def remember(self, events: Sequence[Event]) -> None:
-        """What happened to our orders last."""
-        self.events = events
+    def remember(self, events: tuple[Event, ...]) -> None:
+        """What these bars brought to our orders and our account."""
+        self._brought = self.bars.row, events
+
+    def hear(self, answers: tuple[Event, ...]) -> None:
+        """What the broker said at once to what we sent; the strategy hears of it at the next bar."""
+        self._answered = self.bars.row, answers
+
+    @property
+    def events(self) -> tuple[Event, ...]:
+        """What happened since the bar before: the broker's answers to what was sent then, and what these bars brought."""
+        row = self.bars.row
+        answered = self._answered[1] if self._answered[0] == row - 1 else NO_EVENTS
+        return answered + (self._brought[1] if self._brought[0] == row else NO_EVENTS)
 
     def __getitem__(self, name: str) -> FloatArray:
         """An indicator's values now, or a field's: (instruments,), NaN while it is not warm."""
@@ -198,11 +210,22 @@ class View:
     ) -> Order:
         """A wish to buy (or, below 0, sell) *quantity* units, rounded toward zero to whole lots."""
         i = instrument if type(instrument) is int and 0 <= instrument < self._width else self._number(instrument)
-        lots = quantity if type(quantity) is int and self._whole[i] else self.bars.tape.instruments[i].lots(quantity)
+        if type(quantity) is int and self._whole[i] and -MOST_LOTS < quantity < MOST_LOTS:
+            lots = quantity
+        else:
+            lots = self.bars.tape.instruments[i].lots(quantity)
+        if kind or tif:
+            self._check(kind, tif)
         ids = self.ids
         ids.last = made = ids.last + 1
         # The same as calling Order, at half the price.
         return _new(Order, (made, i, lots, kind, limit, stop, tif, client_id, schedule))
+
+    def _check(self, kind: int, tif: int) -> None:
+        """Refuse kinds and times in force that there are none of."""
+        for word, given, known in (("kind", kind, OrderKind), ("tif", tif, TimeInForce)):
+            if not isinstance(given, int) or given not in set(known):
+                raise ViewError(f"{word} must be one of {', '.join(f'{known.__name__}.{x.name}' for x in known)}, was {given!r}")
 
     def cancel(self, order: int) -> Cancel:
         """A wish to take back an open order."""
@@ -225,7 +248,7 @@ class View:
         portfolio = self.portfolio
         n, cleared = batches.rebalance(
             wanted,
-            portfolio.equity,
+            max(portfolio.equity, 0.0),  # who is broke holds nothing
             portfolio.lots,
             self._broker.open_orders,
             portfolio.terms,

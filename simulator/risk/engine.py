@@ -31,6 +31,11 @@ class Measure(IntEnum):
     RESUMED = 3
 
 
+def floor_of(equity: float, loss_max: float) -> float:
+    """The equity below which a loss of the share *loss_max* is exceeded; an infinite share is never."""
+    return equity * (1.0 - loss_max) if loss_max < inf else -inf
+
+
 class RiskEngine:
     """Splits proposals into approved and refused. Orders are refused, never trimmed; exits always pass.
 
@@ -73,8 +78,8 @@ class RiskEngine:
         self.halted_sessions, self.day = 0, -1
         # The highest equity so far includes the starting capital; so does the first session's start.
         self.peak = self.last_equity = account.cash
-        self.floor = account.cash * (1.0 - limits.drawdown_max)
-        self.day_floor = account.cash * (1.0 - limits.daily_loss_max)
+        self.floor = floor_of(account.cash, limits.drawdown_max)
+        self.day_floor = floor_of(account.cash, limits.daily_loss_max)
         self.sent: deque[int] = deque()
         self._sent_as: dict[str, Order] = {}
 
@@ -88,7 +93,7 @@ class RiskEngine:
         self.last_equity = equity
         if equity > self.peak:
             self.peak = equity
-            self.floor = equity * (1.0 - self.limits.drawdown_max)
+            self.floor = floor_of(equity, self.limits.drawdown_max)
         elif not (equity >= self.floor) and not self.halted:
             return self._halt(Measure.DRAWDOWN, equity, self.floor)
         if self._daily and not (equity >= self.day_floor) and not self.halted:
@@ -98,7 +103,7 @@ class RiskEngine:
     def _turn(self, day: int, equity: float) -> tuple[Event, ...]:
         """A new session: yesterday's last equity is what today's loss counts from, and a halt may have served its time."""
         self.day = day
-        self.day_floor = self.last_equity * (1.0 - self.limits.daily_loss_max)
+        self.day_floor = floor_of(self.last_equity, self.limits.daily_loss_max)
         if not self.halted:
             return NOTHING
         self.halted_sessions += 1
@@ -107,7 +112,7 @@ class RiskEngine:
         self.halted = False
         # What was lost is lost: the next drawdown counts from here, or the halt would come back at once.
         self.peak = self.last_equity = equity
-        self.floor, self.day_floor = equity * (1.0 - self.limits.drawdown_max), equity * (1.0 - self.limits.daily_loss_max)
+        self.floor, self.day_floor = floor_of(equity, self.limits.drawdown_max), floor_of(equity, self.limits.daily_loss_max)
         return (Halt(Measure.RESUMED, equity, 0.0),)
 
     def _halt(self, measure: Measure, equity: float, floor: float) -> tuple[Event, ...]:

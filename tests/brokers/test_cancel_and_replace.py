@@ -8,7 +8,7 @@ import numpy as np
 from small_markets import QUIET, daily, fills, flat, market_orders, plain, run, states
 
 from brokers.costs import Commission
-from simulator import Order, OrderBatch, OrderKind, Replace, View
+from simulator import Order, OrderBatch, OrderKind, Reason, Replace, View
 from simulator.loop.journal import CANCEL, ENDED, REPLACE, REPLACED, WAITED
 
 LIMIT, STOP, STOP_LIMIT = OrderKind.LIMIT, OrderKind.STOP, OrderKind.STOP_LIMIT
@@ -105,9 +105,11 @@ def test_a_replacement_of_an_order_that_is_gone_is_answered_and_trades_nothing()
     assert ended[ended["kind"] == ENDED][["order", "instrument"]].tolist() == [(2, -1)]
 
 
-def test_a_replacement_at_no_price_ends_both() -> None:
+def test_a_replacement_at_no_price_leaves_the_order_that_it_was_to_replace() -> None:
     result = run(daily(*[QUIET] * 3), {0: bid, 1: lambda view: [view.replace(1, 100, limit=-1.0)]})
-    assert states(result) == {1: "replaced: cancelled on request", 2: "rejected: its limit or stop is not a price above 0"}
+    assert states(result) == {1: "accepted: price not touched"}
+    refused = result.journal_table()[-1]
+    assert (int(refused["order"]), int(refused["e"])) == (2, Reason.BAD_PRICE)
 
 
 def test_a_replacement_in_a_replacements_place() -> None:

@@ -30,4 +30,4 @@ def test_a_replacement_counts_the_slices_that_filled_before_it_arrived() -> None
     replaced = next(order for order in result.orders if order.order == 1)
     assert (replaced.state, replaced.filled) == ("replaced", -7.0)
     assert sum(fill.quantity for fill in result.fills) == -12.0
-    assert [fill.quantity for fill in result.fills][0] == -7.0
+    assert next(fill.quantity for fill in result.fills) == -7.0

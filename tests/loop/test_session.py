@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from small_markets import QUIET, Script, daily, fills, flat, hourly, market_orders, markets, plain, run
 
-from simulator import Ended, Event, Fill, Indicator, Limits, Order, OrderKind, Proposal, Sliced, Tape, Twap, View, sma
+from simulator import Account, Ended, Event, Fill, Halt, Indicator, Limits, Order, OrderKind, Proposal, Sliced, Tape, Twap, View, sma
 from simulator.assembly import assemble, drive
 from simulator.loop.clocks import ReplayClock
 from simulator.loop.journal import FILL, HALT, ORDER, RISK, SEND, WORK
@@ -58,11 +58,9 @@ class Listener:
 
     steps: dict[int, Callable[[View], Any]]
     heard: list[tuple[int, list[type]]] = field(default_factory=list)
-    last: Any = ()
 
     def on_bars(self, view: View) -> Proposal:
-        if view.events is not self.last:
-            self.last = view.events
+        if view.events:
             self.heard.append((view.row, [type(event) for event in view.events]))
         return self.steps[view.row](view) if view.row in self.steps else ()
 
@@ -80,6 +78,14 @@ def test_a_strategy_hears_what_happened_to_its_orders() -> None:
 
 def test_what_the_broker_answers_at_once_is_heard_at_the_next_bar() -> None:
     assert heard(RISING, {1: lambda view: [view.cancel(7)]}) == [(2, [Ended])]
+
+
+def test_a_strategy_hears_of_a_halt_in_the_bar_that_brought_it() -> None:
+    tape = daily(QUIET, (10, 10, 5, 5, 1000), flat(5))
+    listener = Listener({0: lambda view: [view.order(100)]})
+    session, feed = assemble(tape, listener, broker=plain(), account=Account(1000.0), limits=Limits(drawdown_max=0.1, on_halt="freeze"))
+    drive(session, feed, len(tape))
+    assert listener.heard == [(1, [Fill, Halt])]
 
 
 def test_a_strategy_hears_of_its_slices() -> None:
