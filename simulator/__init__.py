@@ -88,6 +88,18 @@ if TYPE_CHECKING:
     from simulator.market.tape import Truth as Truth
     from simulator.market.view import Bar as Bar
     from simulator.market.view import View as View
+    from simulator.models.regimes import RegimeModel as RegimeModel
+    from simulator.models.regimes import RegimeStatistics as RegimeStatistics
+    from simulator.models.regimes import decode_states as decode_states
+    from simulator.models.regimes import filter_states as filter_states
+    from simulator.models.regimes import fit_regimes as fit_regimes
+    from simulator.models.regimes import nine_regimes as nine_regimes
+    from simulator.models.regimes import predict_next as predict_next
+    from simulator.models.regimes import regime_statistics as regime_statistics
+    from simulator.models.regimes import smooth_states as smooth_states
+    from simulator.models.regimes import tercile_regimes as tercile_regimes
+    from simulator.models.regimes import trailing_volatility as trailing_volatility
+    from simulator.models.regimes import volatility_regimes as volatility_regimes
     from simulator.ports import Broker as Broker
     from simulator.ports import Strategy as Strategy
     from simulator.report.results import Result as Result
@@ -116,6 +128,10 @@ _HOMES = {
     "simulator.market.instruments": "Instrument",
     "simulator.market.tape": "DAY SECOND Bars Tape Truth",
     "simulator.market.view": "Bar View",
+    "simulator.models.regimes": (
+        "RegimeModel RegimeStatistics decode_states filter_states fit_regimes nine_regimes predict_next regime_statistics smooth_states "
+        "tercile_regimes trailing_volatility volatility_regimes"
+    ),
     "simulator.ports": "Broker Strategy",
     "simulator.report.results": "Result",
     "simulator.risk.limits": "Account Limits",

@@ -22,14 +22,15 @@ from simulator.book.portfolio import Portfolio
 from simulator.book.tickets import tickets
 from simulator.errors import OrderError, PluginError, ScenarioError, SimulatorError, nearest
 from simulator.loop.audit import Audit
-from simulator.loop.clocks import ReplayClock
+from simulator.loop.clocks import PacedClock, ReplayClock
 from simulator.loop.journal import MemoryJournal
 from simulator.loop.session import Session, step
+from simulator.loop.store import Header, SqliteJournal
 from simulator.market.indicators import Indicator, Readings, sma, std
 from simulator.market.instruments import Instrument
 from simulator.market.tape import DAY, Replay, Tape
 from simulator.market.view import View
-from simulator.ports import Feed, Strategy
+from simulator.ports import Clock, Feed, Journal, Strategy
 from simulator.report.results import Result
 from simulator.risk.engine import RiskEngine
 from simulator.risk.limits import Account, Limits
@@ -79,6 +80,8 @@ def assemble(
     limits: Limits | None = None,
     header: str = "",
     growing: bool = False,
+    clock: Clock | None = None,
+    journal: Journal | None = None,
 ) -> tuple[Session, Replay]:
     """Wire a session over *tape*, and the feed that replays it. A *growing* tape is fed row by row, by whoever owns it.
 
@@ -97,7 +100,7 @@ def assemble(
     readings.catch_up()
     view = View(feed.bars, portfolio, market, readings, ids)
     risk = RiskEngine(limits or Limits(), account, market, portfolio, ids)
-    session = Session(ReplayClock(), market, portfolio, view, strategy, risk, MemoryJournal(header))
+    session = Session(clock or ReplayClock(), market, portfolio, view, strategy, risk, journal or MemoryJournal(header))
     session.strategy = Following(strategy, readings) if growing else WarmingUp(session, strategy, readings.first_warm())
     return session, feed
 
@@ -165,8 +168,10 @@ def _run(
     check: bool,
     about: dict[str, Any],
     header: str = "",
+    clock: Clock | None = None,
+    journal: SqliteJournal | None = None,
 ) -> Result:
-    session, feed = assemble(tape, strategy, broker=broker, account=account, limits=limits, header=header)
+    session, feed = assemble(tape, strategy, broker=broker, account=account, limits=limits, header=header, clock=clock, journal=journal)
     rows = drive(session, feed, len(tape), progress, Audit(session) if check else None)
     finished = rows == len(tape)
     waiting: list[Waited] = session.broker.waiting() if hasattr(session.broker, "waiting") else []
@@ -174,8 +179,9 @@ def _run(
     notes = (*about.pop("notes", ()), *warnings, *tape.truth.caveats, *tape.notes)
     if finished and session.strategy is not strategy:
         notes = (*notes, "The strategy was never called: on this data no instrument ever had all of its indicators.")
-    assert isinstance(session.journal, MemoryJournal)
-    return Result(tape, session.journal, account.cash, rows, still_waiting=waiting, interrupted=not finished, notes=notes, **about)
+    memory = journal.memory if journal else session.journal
+    assert isinstance(memory, MemoryJournal)
+    return Result(tape, memory, account.cash, rows, still_waiting=waiting, interrupted=not finished, notes=notes, **about)
 
 
 class _Exercise:
@@ -220,14 +226,43 @@ def run(scenario: Scenario, *, progress: Progress | None = None, check: bool = F
     feed, strategy, broker = parts(scenario)
     if tape is None:
         tape = feed.load(seed=scenario.seed, folder=scenario.folder)
-    header = f"{scenario.text}\n{code_version()}\n{scenario.seed}\n"
-    about = {
+    header = header_of(scenario)
+    return _run(tape, strategy, broker, scenario.account, scenario.risk, progress, check, _about(scenario, broker), header.text)
+
+
+def rehearse(
+    scenario: Scenario, clock: PacedClock, path: Path, *, resume: bool = False, progress: Progress | None = None, tape: Tape | None = None
+) -> Result:
+    """Run a scenario at the pace of *clock* with its journal in the file *path*: the same step and the same broker, and so the same rows as `run`.
+
+    With *resume* it goes on with the journal of a rehearsal that was stopped: the bars that are recorded are run again at once and compared with it,
+    and the clock's time passes from there on. Raises what `SqliteJournal` raises.
+    """
+    feed, strategy, broker = parts(scenario)
+    if tape is None:
+        tape = feed.load(seed=scenario.seed, folder=scenario.folder)
+    header = header_of(scenario)
+    with SqliteJournal(path, header, resume=resume) as journal:
+        clock.through = journal.reached
+        about = _about(scenario, broker)
+        result = _run(tape, strategy, broker, scenario.account, scenario.risk, progress, False, about, header.text, clock, journal)
+        if not result.interrupted:
+            journal.finish(tape.digest(), result.rows)
+    return result
+
+
+def header_of(scenario: Scenario) -> Header:
+    """What a scenario's journal begins with."""
+    return Header(scenario.text, code_version(), scenario.seed)
+
+
+def _about(scenario: Scenario, broker: Any) -> dict[str, Any]:
+    return {
         "scenario": scenario,
-        "run_id": hashlib.sha256(header.encode()).hexdigest(),
+        "run_id": header_of(scenario).run,
         "notes": scenario.caveats,
         "assumptions": broker.words() if hasattr(broker, "words") else (),
     }
-    return _run(tape, strategy, broker, scenario.account, scenario.risk, progress, check, about, header)
 
 
 def run_orders(

@@ -1,4 +1,4 @@
-"""The command line: `tradewind run`, `check`, `list` and `prove`.
+"""The command line: `tradewind run`, `rehearse`, `check`, `list` and `prove`.
 
 Nothing slow is imported before a command needs it, so that `--help` answers at once.
 """
@@ -20,6 +20,7 @@ from simulator.errors import ScenarioError, SimulatorError
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from simulator.loop.clocks import PacedClock
     from simulator.market.tape import Tape
     from simulator.report.results import Result
     from simulator.scenarios import Scenario
@@ -115,6 +116,50 @@ def run(
         folders.write(result, out)
         console.print(f"\nrun folder: {out}", soft_wrap=True)
     if result.interrupted:
+        raise typer.Exit(INTERRUPTED)
+
+
+@app.command()
+def rehearse(
+    source: Source,
+    file: Annotated[Path, typer.Option("--journal", metavar="FILE", help="Keep the journal in this file.")],
+    speed: Annotated[
+        float, typer.Option("--speed", metavar="N", help="How many times as fast as it did history passes, from 1 on; inf does not wait.")
+    ] = 60.0,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the journal of a rehearsal that was stopped, however it was.")] = False,
+    settings: Settings = None,
+) -> None:
+    """Rehearse a scenario: history at a pace, and a journal that survives whatever stops it.
+
+    Between two bars at most one interval of theirs passes: nights, weekends, holidays and missing bars are skipped. Ctrl-C stops after the bar
+    that is being run.
+    """
+    from shlex import join
+    from time import perf_counter
+
+    from simulator import assembly, scenarios
+    from simulator.kernels.compiled import is_cold
+    from simulator.loop.clocks import PacedClock
+
+    scenario = scenarios.load(source, settings or ())
+    with scenarios.naming(source, settings or ()), _progress(scenario.name, "bars") as progress:
+        if is_cold():
+            _console(stderr=True).print("compiling the rules of the market, once on this machine", style="dim")
+            assembly.warm_up()
+        tape = _tape(scenario)
+        clock = PacedClock(speed, tape.interval)
+        began = perf_counter()
+        with _stopping(clock):
+            result = assembly.rehearse(scenario, clock, file, resume=resume, tape=tape, progress=progress)
+        seconds = perf_counter() - began
+
+    console = _console()
+    _table(console, _outcome(result, seconds))
+    console.print(f"\njournal file: {file}", soft_wrap=True)
+    if result.interrupted:
+        given = [f"--set={setting}" for setting in settings or ()]
+        again = join(["tradewind", "rehearse", source, f"--speed={speed:g}", f"--journal={file}", "--resume", *given])
+        console.print(f"to go on: {again}", soft_wrap=True)
         raise typer.Exit(INTERRUPTED)
 
 
@@ -293,6 +338,23 @@ def _table(console: Console, rows: Iterator[tuple[str, str]] | Sequence[tuple[st
     for label, value in rows:
         table.add_row(label, value)
     console.print(table)
+
+
+@contextmanager
+def _stopping(clock: PacedClock) -> Iterator[None]:
+    """Ctrl-C stops *clock*, which is between two bars; a second one stops a bar that does not end."""
+    import signal
+
+    def stop(number: int, frame: Any) -> None:
+        if clock.stopping:
+            raise KeyboardInterrupt
+        clock.stop()
+
+    before = signal.signal(signal.SIGINT, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 @contextmanager

@@ -21,6 +21,7 @@ ROOMS = {
     "ports": {"book", "market"},
     "risk": {"errors", "kernels", "market", "book", "ports"},
     "loop": {"errors", "kernels", "market", "book", "ports", "risk"},
+    "models": {"errors", "book", "loop"},
     "feeds": {"errors", "kernels", "market", "loop"},
     "report": {"errors", "kernels", "market", "book", "risk", "loop"},
     "plugins": {"errors"},

@@ -1,6 +1,16 @@
-"""Where time comes from. Event time only: the one clock so far replays."""
+"""Where time comes from: event time at once, or event time at a pace. The only file that may read a wall clock."""
 
 from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Final
+
+from simulator.errors import ScenarioError
+
+SECOND: Final = 1_000_000_000
+LOOK_SECONDS: Final = 0.2
+"""How long a paced clock sleeps before it looks whether it was asked to stop."""
 
 
 class ReplayClock:
@@ -14,3 +24,44 @@ class ReplayClock:
     def wait_until(self, at: int) -> None:
         """Be at *at*, in UTC nanoseconds."""
         self.now = at
+
+
+class PacedClock:
+    """A clock on which history passes *speed* times as fast as it did; at speed inf it does not wait.
+
+    Between two bars at most *longest* nanoseconds of history pass, which is the interval of the bars: nights, weekends, holidays and missing bars
+    are skipped, and nothing else. The first bar is there at once. Bars are due by one schedule from there: after a slow one, the next come sooner
+    until it is caught up with. Up to *through*, in UTC nanoseconds, no time passes: a resumed rehearsal does not wait for what is recorded already.
+    *sleep* and *monotonic* count wall time in seconds. Raises ScenarioError for a speed below 1.
+    """
+
+    __slots__ = ("_due", "_longest", "_monotonic", "_sleep", "_speed", "now", "stopping", "through")
+
+    def __init__(
+        self,
+        speed: float,
+        longest: int,
+        *,
+        sleep: Callable[[float], object] = time.sleep,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        if not speed >= 1.0:
+            raise ScenarioError(f"speed must be at least 1 (inf does not wait), was {speed:g}")
+        self._speed, self._longest, self._sleep, self._monotonic = speed, longest, sleep, monotonic
+        self.now, self.through, self.stopping, self._due = 0, 0, False, 0.0
+
+    def wait_until(self, at: int) -> None:
+        """Be at *at*, in UTC nanoseconds, when it is due. Raises KeyboardInterrupt instead if asked to stop: no part of that bar was run."""
+        if self.now and at > self.through:
+            self._due += min(at - self.now, self._longest) / SECOND / self._speed
+        else:
+            self._due = self._monotonic()
+        while not self.stopping and (left := self._due - self._monotonic()) > 0.0:
+            self._sleep(min(left, LOOK_SECONDS))
+        if self.stopping:
+            raise KeyboardInterrupt
+        self.now = at
+
+    def stop(self) -> None:
+        """Let the bar that is being run be the last one."""
+        self.stopping = True

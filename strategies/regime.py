@@ -1,0 +1,179 @@
+"""Regimes: hold more in a bull market than in a bear market, where a hidden Markov model says which of them it is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from math import inf, isfinite, log, nan, sqrt
+from typing import Literal, NamedTuple
+
+import numpy as np
+
+from simulator import DataError, FloatArray, IntArray, Proposal, RegimeModel, View, fit_regimes
+
+
+class Fit(NamedTuple):
+    """A model that was fitted after the close of bar *row*, or, where *why_not* says so, was not, so that the one before stays."""
+
+    row: int
+    instrument: int
+    model: RegimeModel | None
+    why_not: str = ""
+
+
+@dataclass
+class Track:
+    """What the strategy knows of one instrument, from its own bars only: a missing one says nothing. The next fit is due at *fit_at* returns."""
+
+    log_close: float = nan
+    returns: list[float] = field(default_factory=list)
+    model: RegimeModel | None = None
+    posterior: FloatArray | None = None
+    fit_at: int = 0
+    held: int = -1
+    since: int = 0
+
+    def remember(self, close: float) -> None:
+        """Take in a new close."""
+        self.log_close, before = log(close), self.log_close
+        if before == before:
+            self.returns.append(self.log_close - before)
+            self.since += 1
+            if self.model is not None and self.posterior is not None:
+                self.posterior = self.model.after(self.posterior, self.returns[-1])
+
+    def settle(self, hysteresis: float, dwell: int) -> bool:
+        """Whether the held regime changes: to the most probable, if that is at least *hysteresis* sure and this one has lasted *dwell* bars."""
+        if self.posterior is None:
+            return False
+        likely = int(self.posterior.argmax())
+        if likely == self.held or not self.posterior[likely] >= hysteresis or (self.held >= 0 and self.since < dwell):
+            return False
+        self.held, self.since = likely, 0
+        return True
+
+
+@dataclass
+class Regime:
+    """Hold each instrument by its regime: an equal share of equity, times a weight from *bear_weight* in the lowest state to *bull_weight* in the
+    highest, evenly in between. With -1 and 1, three states are short, flat and long.
+
+    Each instrument has a hidden Markov model of its log returns, fitted at a close on the last *window* of them, and again every *refit* bars. That
+    window is then filtered with the new parameters, and each later bar forward. Mode "switch" takes the weight of the regime that is held, which
+    changes when another has a posterior of *hysteresis* and this one has lasted *dwell* bars; "posterior" takes the average weight under the filtered
+    posterior, and then leaves the holding alone for *dwell* bars.
+
+    With a *volatility_target* (annual; 0 is off) weights are scaled by target / deviation of the last *volatility_window* returns. A holding is
+    changed when its regime does (in mode "switch"), or when its weight is *band* or more from what was last asked for. *weight_max* bounds weights.
+    Before its first fit an instrument is not held; returns that cannot be fitted (of a price that never moved) leave the model that there is.
+    """
+
+    states: int = 3
+    window: int = 756
+    refit: int = 21
+    restarts: int = 5
+    seed: int = 0
+    mode: Literal["switch", "posterior"] = "switch"
+    bull_weight: float = 1.0
+    bear_weight: float = 0.0
+    hysteresis: float = 0.6
+    dwell: int = 5
+    volatility_target: float = 0.0
+    volatility_window: int = 21
+    periods: int = 252
+    band: float = 0.1
+    weight_max: float = 1.0
+
+    rows: list[int] = field(default_factory=list, init=False, repr=False)
+    """The bars that were seen; `regimes` and `posteriors` have an entry for each."""
+    regimes: list[IntArray] = field(default_factory=list, init=False, repr=False)
+    """The regime held in each instrument: (instruments,), -1 before there is one."""
+    posteriors: list[FloatArray] = field(default_factory=list, init=False, repr=False)
+    """The filtered probabilities: (instruments, states), NaN before the first fit."""
+    fits: list[Fit] = field(default_factory=list, init=False, repr=False)
+    tracks: list[Track] = field(default_factory=list, init=False, repr=False)
+    asked: FloatArray = field(default_factory=lambda: np.zeros(0), init=False, repr=False)
+    quiet: IntArray = field(default_factory=lambda: np.zeros(0, np.int64), init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        if not 2 <= self.states <= 5:
+            raise ValueError(f"states must be from 2 to 5, was {self.states!r}")
+        for name, least in (("refit", 1), ("restarts", 1), ("dwell", 0), ("volatility_window", 2), ("periods", 1)):
+            if getattr(self, name) < least:
+                raise ValueError(f"{name} must be at least {least}, was {getattr(self, name)!r}")
+        least = max(10 * self.states, self.volatility_window)
+        if self.window < least:
+            raise ValueError(
+                f"window must be at least {least} for {self.states} states and a volatility_window of {self.volatility_window}, was {self.window!r}"
+            )
+        if not 0.0 <= self.hysteresis <= 1.0:
+            raise ValueError(f"hysteresis must be in [0, 1], was {self.hysteresis!r}")
+        for name in ("volatility_target", "band"):
+            if not 0.0 <= getattr(self, name) < inf:
+                raise ValueError(f"{name} must be at least 0, was {getattr(self, name)!r}")
+        if not 0.0 < self.weight_max < inf:
+            raise ValueError(f"weight_max must be above 0, was {self.weight_max!r}")
+        for name in ("bull_weight", "bear_weight"):
+            if not isfinite(getattr(self, name)):
+                raise ValueError(f"{name} must be a finite number, was {getattr(self, name)!r}")
+
+    def on_bars(self, view: View) -> Proposal:
+        width = len(view.symbols)
+        if not len(self.asked):
+            self.tracks = self.tracks or [Track(fit_at=self.window) for _ in range(width)]
+            self.asked, self.quiet = np.zeros(width), np.zeros(width, np.int64)
+        fresh = view.ages == 0
+        wanted, switched = np.full(width, nan), np.zeros(width, bool)
+        for i in np.flatnonzero(fresh).tolist():
+            track = self.tracks[i]
+            track.remember(view.value("close", i))
+            if len(track.returns) >= track.fit_at:
+                self._fit(view.row, i)
+            switched[i] = track.settle(self.hysteresis, self.dwell)
+            wanted[i] = self.weight(track)
+        self._note(view.row)
+        return self._orders(view, fresh, wanted / width, switched)
+
+    def weight(self, track: Track) -> float:
+        """The weight that a regime deserves, of the whole of one instrument's share."""
+        if track.posterior is None or (self.mode == "switch" and track.held < 0):
+            return 0.0
+        weights = np.linspace(self.bear_weight, self.bull_weight, self.states)
+        weight = float(weights[track.held] if self.mode == "switch" else track.posterior @ weights)
+        if self.volatility_target > 0.0:
+            volatility = float(np.std(track.returns[-self.volatility_window :], ddof=1)) * sqrt(self.periods)
+            # What does not move at all has no volatility to scale by, and keeps its weight.
+            weight *= self.volatility_target / volatility if volatility > 0.0 else 1.0
+        return min(max(weight, -self.weight_max), self.weight_max)
+
+    def _fit(self, row: int, instrument: int) -> None:
+        """Fit on the past up to this close, and filter it anew: the new states have the same order, so that a regime keeps its number."""
+        track = self.tracks[instrument]
+        track.fit_at += self.refit
+        past = np.array(track.returns[-self.window :])
+        try:
+            track.model = fit_regimes(past, self.states, restarts=self.restarts, seed=self.seed)
+        except DataError as error:
+            self.fits.append(Fit(row, instrument, None, str(error)))
+            return
+        track.posterior = track.model.filter(past)[0][-1]
+        self.fits.append(Fit(row, instrument, track.model))
+
+    def _note(self, row: int) -> None:
+        """Keep what was known at this bar, for the report."""
+        unknown = np.full(self.states, nan)
+        self.rows.append(row)
+        self.regimes.append(np.array([track.held for track in self.tracks]))
+        self.posteriors.append(np.array([unknown if track.posterior is None else track.posterior for track in self.tracks]))
+
+    def _orders(self, view: View, fresh: np.ndarray, wanted: FloatArray, switched: np.ndarray) -> Proposal:
+        self.quiet += fresh
+        moved = np.abs(wanted - self.asked) >= max(self.band / len(wanted), 1e-9)
+        due = fresh & ((moved & (self.quiet >= self.dwell)) if self.mode == "posterior" else (moved | switched)) & (wanted != self.asked)
+        # An order that was rejected on its way (the open was dearer than our cash) leaves us without what we asked for: ask again.
+        if not due.all() and not view.open_orders:
+            due |= fresh & (wanted != 0.0) & (self.asked != 0.0) & (view.position == 0.0)
+        if not due.any():
+            return ()
+        self.asked = np.where(due, wanted, self.asked)
+        self.quiet[due] = 0
+        return view.rebalance(np.where(due, wanted, nan))
