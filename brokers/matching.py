@@ -24,22 +24,42 @@ class Working:
     It waits for *reason* since the row *since*; *until* is the last row that was looked at, *now* what the newest one said.
     """
 
-    # How every order begins; what changes is kept with the order itself.
-    triggered = met = refused = False
-    shares = notional = paid = 0.0
-    reason = now = int(rules.FILLED)
-    session = -1
+    __slots__ = (
+        "id",
+        "instrument",
+        "is_eager",
+        "kind",
+        "limit",
+        "met",
+        "notional",
+        "now",
+        "order",
+        "paid",
+        "reason",
+        "refused",
+        "remaining",
+        "sequence",
+        "session",
+        "shares",
+        "since",
+        "stop",
+        "tif",
+        "triggered",
+        "until",
+    )
 
     def __init__(self, order: Order, limit: float, stop: float, sequence: int, row: int) -> None:
         self.order = order
         self.id, self.instrument, self.remaining, self.kind, _, _, self.tif, _, _ = order
         self.limit, self.stop, self.sequence = limit, stop, sequence
         self.since = self.until = row
-
-    @property
-    def is_eager(self) -> bool:
-        """Any bar may fill or end it, wherever its prices are."""
-        return self.kind == rules.MARKET or self.tif != rules.GTC
+        # Any bar may fill or end it, wherever its prices are.
+        self.is_eager = self.kind == rules.MARKET or self.tif != rules.GTC
+        self.triggered = self.met = self.refused = False
+        self.shares = self.notional = self.paid = 0.0
+        self.reason: int = rules.FILLED
+        self.now: int = rules.FILLED
+        self.session = -1
 
 
 class Book:
@@ -88,9 +108,9 @@ class Table:
     __slots__ = ("count", "floats", "ints")
 
     def __init__(self, ints: IntArray | None = None, floats: FloatArray | None = None) -> None:
-        self.count, self.ints, self.floats = 0, np.empty((batches.INTS, 0), np.int64), np.empty((batches.FLOATS, 0))
-        if ints is not None and floats is not None:
-            self.hold(ints, floats)
+        if ints is None or floats is None:
+            ints, floats = np.empty((batches.INTS, 0), np.int64), np.empty((batches.FLOATS, 0))
+        self.hold(ints, floats)
 
     def hold(self, ints: IntArray, floats: FloatArray) -> None:
         """From here on these are the orders."""
@@ -105,7 +125,7 @@ class Table:
     def join(self, other: Table) -> None:
         """Take more orders in, in their place by sequence."""
         if not self.count:
-            self.hold(other.ints, other.floats)
+            self.count, self.ints, self.floats = other.count, other.ints, other.floats
             return
         ints, floats = np.concatenate((self.ints, other.ints), axis=1), np.concatenate((self.floats, other.floats), axis=1)
         by_sequence = np.argsort(ints[batches.SEQUENCE], kind="stable")
@@ -390,8 +410,8 @@ class Market:
             notes,
         )
         if fills:
-            ids, instruments, lots, takers = (fill_ints[row, :fills] for row in range(4))
-            prices, slippages, commissions = (fill_floats[row, :fills] for row in range(3))
+            ids, instruments, lots, takers = fill_ints[:, :fills]
+            prices, slippages, commissions = fill_floats[:, :fills]
             if self.keeps_row:
                 self.used = {i: (int(budgets[i]), int(taken[i]), 0) for i in np.flatnonzero(taken).tolist()}
             events.append(FillBatch(ids, instruments, lots, prices, slippages, commissions, takers))

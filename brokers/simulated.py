@@ -227,12 +227,10 @@ class SimulatedBroker:
         ints, floats, rejected = np.empty((batches.INTS, n), np.int64), np.empty((batches.FLOATS, n)), np.empty(n, np.int64)
         taken, bad = batches.accept(*columns, self._sequence + 1, self.tape.terms, self.pending, self.open_orders, ints, floats, rejected)
         self._sequence += n
-        answers += [
+        answers.extend(
             Ended(int(batch.ids[k]), int(batch.instruments[k]), int(batch.lots[k]), rules.REJECTED, rules.BAD_PRICE) for k in rejected[:bad].tolist()
-        ]
-        if taken < n:
-            ints, floats = np.ascontiguousarray(ints[:, :taken]), np.ascontiguousarray(floats[:, :taken])
-        self._table.join(Table(ints, floats))
+        )
+        self._table.join(Table(ints[:, :taken], floats[:, :taken]))
 
     def _fill_at_this_close(self, first: int, row: int, answers: list[Event]) -> None:
         """`same_close`, the labelled exception: market orders sent just now trade at the close that they were decided on."""
@@ -250,7 +248,7 @@ class SimulatedBroker:
             self._table.join(table)
         else:
             self.market.meet(singles, rules.AT_CLOSE, answers)
-            self._put_away(singles, ())
+            self._put_away(self._eager, ())
 
     # What takes time: processes in integer nanoseconds.
 
@@ -495,15 +493,15 @@ class SimulatedBroker:
         self._sweep([self._books[i] for i in dict.fromkeys(working.instrument for working in orders if not working.is_eager)])
 
     def _put_away(self, orders: Sequence[Working], touched: Sequence[Book]) -> None:
-        """Forget the orders that are done, and have the books that were touched set their triggers anew."""
-        done = False
+        """Forget the orders that are done, and have the books that were touched set their triggers anew. All eager ones are among *orders*."""
+        eager: list[Working] = []
         for working in orders:
             if not working.remaining:
                 del self._singles[working.id]
                 self._open[working.instrument] -= 1
-                done = True
-        if done:
-            self._eager = [working for working in self._eager if working.remaining]
+            elif working.is_eager:
+                eager.append(working)
+        self._eager = eager
         if touched:
             self._sweep(touched)
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from simulator import Indicator, Proposal, View, returns
+from simulator import FloatArray, Indicator, Proposal, View, returns
 
 
 @dataclass(frozen=True)
@@ -31,13 +31,17 @@ class Momentum:
     def on_bars(self, view: View) -> Proposal:
         if (view.row - self.lookback) % self.every:
             return ()
-        momentum = view["momentum"]
-        # Of equals the first in the list, on every machine; what has no history yet comes last.
-        best = np.argsort(-momentum, kind="stable")[: self.top]
-        weights = np.zeros(len(momentum))
-        weights[best] = self.invest / self.top
-        unknown = (momentum != momentum) | (view.ages != 0)
-        if unknown.any():
-            # What has no bar now cannot be traded at a known price: it is left alone.
-            weights[unknown] = np.where(view.ages[unknown] == 0, 0.0, np.nan)
+        weights = self.best(view["momentum"]) * (self.invest / self.top)
+        # What has no bar now cannot be traded at a known price: it is left alone.
+        weights[view.ages != 0] = np.nan
         return view.rebalance(weights)
+
+    def best(self, momentum: FloatArray) -> np.ndarray:
+        """Which instruments are among the best: of equals the first in the list, on every machine. What has no history is not."""
+        falling = -momentum
+        worst = np.partition(falling, self.top - 1)[self.top - 1] if self.top < len(falling) else np.nan
+        if np.isnan(worst):
+            return ~np.isnan(momentum)
+        chosen: np.ndarray = falling < worst
+        chosen[np.flatnonzero(falling == worst)[: self.top - np.count_nonzero(chosen)]] = True
+        return chosen

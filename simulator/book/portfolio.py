@@ -26,6 +26,7 @@ class Portfolio:
         "_realised",
         "_sizes",
         "_terms",
+        "_worth",
         "averages",
         "bars",
         "cash",
@@ -46,9 +47,12 @@ class Portfolio:
         self._lots = self.lots.data
         self._sizes, self._averages, self._realised = quick(self.sizes), quick(self.averages), quick(self.realised)
         self._terms = [tuple(row) for row in self.terms.tolist()]
+        # What `worth` found last, until something is booked or marked.
+        self._worth: tuple[float, float] | None = None
 
     def book(self, events: Iterable[Event]) -> None:
         """Take fills, one or a batch, into account, in order. What else happened to orders changes nothing here."""
+        self._worth = None
         for event in events:
             if type(event) is Fill:
                 _, i, traded, price, _, commission, _ = event
@@ -73,7 +77,7 @@ class Portfolio:
 
     def mark(self, bars: Bars) -> None:
         """From here on values are taken at this instant's closes."""
-        self.row = bars.row
+        self.row, self._worth = bars.row, None
 
     @property
     def equity(self) -> float:
@@ -81,7 +85,7 @@ class Portfolio:
         if self.width == 1:
             size = self._sizes[0]
             return self.cash + size * self.bars.tape.marked[self.row] if size else self.cash
-        return tapes.equity_at(self.cash, self.sizes, self.bars.tape.panel_marks, self.row)
+        return self.worth()[0]
 
     def exposure(self, pending: IntArray) -> tuple[float, float]:
         """Gross and net exposure of what is held and *pending* (lots by instrument), at the last marks. What has no price yet counts nothing."""
@@ -101,7 +105,9 @@ class Portfolio:
                 return self.cash, 0.0
             value = size * self.bars.tape.marked[self.row]
             return self.cash + value, abs(value)
-        return tapes.worth(self.cash, self.sizes, self.bars.tape.panel_marks, self.row)
+        if self._worth is None:
+            self._worth = tapes.worth(self.cash, self.sizes, self.bars.tape.panel_marks, self.row)
+        return self._worth
 
     def position(self, instrument: int) -> Position:
         """One position, valued at the last mark."""

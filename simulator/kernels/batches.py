@@ -491,16 +491,16 @@ def book(
 
 @compiled
 def journal_rows(
-    at: int, phase: int, kind: int, ids: Array, instruments: Array, lots: Array, floats: Array, lasts: Array, ints: Array, reals: Array
+    at: int, phase: int, kind: int, ids: Array, instruments: Array, lots: Array, a: Array, b: Array, c: Array, d: Array, ints: Array, reals: Array
 ) -> None:
-    """Write one journal row an order into two views of the same bytes, see loop.journal.ROW; *floats* is (3, orders)."""
+    """Write one journal row an order into two views of the same bytes, see loop.journal.ROW."""
     for k in range(ids.shape[0]):
         ints[k, 0] = at
         ints[k, 1] = phase + (kind << 16) + (instruments[k] << 32)
         ints[k, 2] = ids[k]
         ints[k, 3] = lots[k]
-        reals[k, 4] = floats[0, k]
-        reals[k, 5] = floats[1, k]
-        reals[k, 6] = floats[2, k]
-        ints[k, 7] = lasts[k]
+        reals[k, 4] = a[k]
+        reals[k, 5] = b[k]
+        reals[k, 6] = c[k]
+        ints[k, 7] = d[k]
         ints[k, 8] = 0

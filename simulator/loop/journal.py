@@ -113,16 +113,8 @@ class MemoryJournal:
                 order, instrument, lots, price, slippage, commission, taker = event
                 rows += pack(at, phase, FILL, instrument, order, lots, price, slippage, commission, taker, 0)
             elif isinstance(event, FillBatch):
-                self._batch(
-                    at,
-                    phase,
-                    FILL,
-                    event.orders,
-                    event.instruments,
-                    event.lots,
-                    np.array((event.prices, event.slippages, event.commissions)),
-                    event.takers,
-                )
+                orders, instruments, many, prices, slippages, commissions, takers = event
+                self._batch(at, phase, FILL, orders, instruments, many, prices, slippages, commissions, takers)
             elif isinstance(event, Ended):
                 rows += pack(at, phase, ENDED, event.instrument, event.order, event.lots, 0.0, 0.0, 0.0, event.state, event.reason)
             elif isinstance(event, Waited):
@@ -144,8 +136,8 @@ class MemoryJournal:
         else:
             for instrument in wish.clears.tolist():
                 self.rows += pack(at, SEND, CLEARED, instrument, 0, 0, 0.0, 0.0, 0.0, 0, 0)
-            prices = np.array((wish.limits, wish.stops, np.zeros(len(wish))))
-            self._batch(at, SEND, ORDER, wish.ids, wish.instruments, wish.lots, prices, wish.kinds + 256 * wish.tifs)
+            none, kinds = np.zeros(len(wish)), wish.kinds + 256 * wish.tifs
+            self._batch(at, SEND, ORDER, wish.ids, wish.instruments, wish.lots, wish.limits, wish.stops, none, kinds)
 
     def _refused(self, at: int, refusal: Refusal) -> None:
         wish, reason = refusal
@@ -158,19 +150,29 @@ class MemoryJournal:
             self.rows += pack(at, SEND, REFUSED, 0, wish.id, wish.lots, wish.limit, wish.stop, float(reason), 0, wish.order)
 
     def _batch(
-        self, at: int, phase: int, kind: int, ids: IntArray, instruments: IntArray, lots: IntArray, floats: FloatArray, lasts: IntArray
+        self,
+        at: int,
+        phase: int,
+        kind: int,
+        ids: IntArray,
+        instruments: IntArray,
+        lots: IntArray,
+        a: FloatArray,
+        b: FloatArray,
+        c: FloatArray,
+        d: IntArray,
     ) -> None:
-        block = np.empty((len(ids), ROW.itemsize // 8), np.int64)
-        batches.journal_rows(at, phase, kind, ids, instruments, lots, floats, lasts, block, block.view(np.float64))
-        self.rows += block.data.cast("B") if len(ids) else b""
+        block = np.empty((len(ids), ROW.itemsize // 8))
+        batches.journal_rows(at, phase, kind, ids, instruments, lots, a, b, c, d, block.view(np.int64), block)
+        self.rows += block.data
 
     def read(self) -> bytes:
         """All rows so far."""
         return bytes(self.rows)
 
     def table(self) -> np.ndarray:
-        """All rows so far as a structured array of dtype ROW."""
-        return np.frombuffer(bytes(self.rows), ROW)
+        """All rows so far as a structured array of dtype ROW. It is no copy: nothing more can be recorded while somebody holds it."""
+        return np.frombuffer(memoryview(self.rows).toreadonly(), ROW)
 
     def hash(self, closing: str = "") -> str:
         """SHA-256 of header, rows, client ids, and a *closing* word: what was run, and how far."""

@@ -10,7 +10,7 @@ import numpy as np
 from simulator.book.fills import Event
 from simulator.book.orders import Cancel, FloatArray, Order, OrderBatch, OrderIds, OrderKind, Replace, TimeInForce, Twap
 from simulator.errors import PluginError, ViewError, nearest
-from simulator.kernels import batches
+from simulator.kernels import batches, rules
 from simulator.market.indicators import Readings
 from simulator.market.tape import FIELDS, Bars
 
@@ -201,10 +201,10 @@ class View:
         self,
         quantity: float,
         instrument: int | str = 0,
-        kind: int = OrderKind.MARKET,
+        kind: int = rules.MARKET,
         limit: float = nan,
         stop: float = nan,
-        tif: int = TimeInForce.GTC,
+        tif: int = rules.GTC,
         client_id: str = "",
         schedule: Twap | None = None,
     ) -> Order:
