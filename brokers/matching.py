@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from brokers.simulated import Simulated
 
 _new = tuple.__new__
+NO_ORDERS = np.empty((batches.INTS, 0), np.int64), np.empty((batches.FLOATS, 0))
 
 
 class Working:
@@ -24,29 +25,12 @@ class Working:
     It waits for *reason* since the row *since*; *until* is the last row that was looked at, *now* what the newest one said.
     """
 
-    __slots__ = (
-        "id",
-        "instrument",
-        "is_eager",
-        "kind",
-        "limit",
-        "met",
-        "notional",
-        "now",
-        "order",
-        "paid",
-        "reason",
-        "refused",
-        "remaining",
-        "sequence",
-        "session",
-        "shares",
-        "since",
-        "stop",
-        "tif",
-        "triggered",
-        "until",
-    )
+    # How every order begins. Most never change these, and an order is made quicker without them.
+    triggered = met = refused = False
+    shares = notional = paid = 0.0
+    reason: int = rules.FILLED
+    now: int = rules.FILLED
+    session = -1
 
     def __init__(self, order: Order, limit: float, stop: float, sequence: int, row: int) -> None:
         self.order = order
@@ -55,11 +39,6 @@ class Working:
         self.since = self.until = row
         # Any bar may fill or end it, wherever its prices are.
         self.is_eager = self.kind == rules.MARKET or self.tif != rules.GTC
-        self.triggered = self.met = self.refused = False
-        self.shares = self.notional = self.paid = 0.0
-        self.reason: int = rules.FILLED
-        self.now: int = rules.FILLED
-        self.session = -1
 
 
 class Book:
@@ -109,7 +88,7 @@ class Table:
 
     def __init__(self, ints: IntArray | None = None, floats: FloatArray | None = None) -> None:
         if ints is None or floats is None:
-            ints, floats = np.empty((batches.INTS, 0), np.int64), np.empty((batches.FLOATS, 0))
+            ints, floats = NO_ORDERS
         self.hold(ints, floats)
 
     def hold(self, ints: IntArray, floats: FloatArray) -> None:
@@ -218,7 +197,8 @@ class Market:
         """These orders, oldest first, meet the row: fills by their moment in the bar, then what became of each. Done ones have none remaining."""
         tape = self.tape
         base, before = self.row * tape.width, self.row - 1
-        later: list[tuple[int, float, bool, Working]] = []
+        at_market = tape.closes if market_at == rules.AT_CLOSE else tape.opens
+        later: list[tuple[int, float, bool, int, Working]] = []
         for working in orders:
             k = base + working.instrument
             working.met = False
@@ -235,18 +215,18 @@ class Market:
                 continue
             working.met = True
             if working.kind == rules.MARKET:
-                price, moment, taker, working.now = rules.market_price(market_at, tape.opens[k], tape.closes[k]), market_at, True, rules.FILLED
+                price, moment, taker, working.now = at_market[k], market_at, True, rules.FILLED
             else:
                 price, moment, taker = self._match(working, k)
             if working.now == rules.FILLED:
                 if moment == rules.AT_OPEN:
-                    self._trade(working, price, taker, events)
+                    self._trade(working, k, price, taker, events)
                 else:
-                    later.append((moment, price, taker, working))
+                    later.append((moment, price, taker, k, working))
         if later:
             later.sort(key=lambda meeting: meeting[0])
-            for _, price, taker, working in later:
-                self._trade(working, price, taker, events)
+            for _, price, taker, k, working in later:
+                self._trade(working, k, price, taker, events)
         for working in orders:
             if working.remaining or working.until != before or working.reason or working.id in self.runs:
                 self._look_back(working, events)
@@ -270,42 +250,41 @@ class Market:
         )
         return price, moment, taker
 
-    def _trade(self, working: Working, price: float, taker: bool, events: list[Event]) -> None:
-        """Fill as much of an order as the bar's volume and the account allow."""
-        i, lots, row = working.instrument, working.remaining, self.row
+    def _trade(self, working: Working, k: int, price: float, taker: bool, events: list[Event]) -> None:
+        """Fill as much of an order as the volume of the bar at place *k* of the tape and the account allow."""
+        i, lots, tape = working.instrument, working.remaining, self.tape
         up, down, multiplier, _, _, _ = self.terms[i]
-        volume = self.tape.volumes[row * self.tape.width + i]
+        volume = tape.volumes[k]
         if i in self.used:
             budget, taken, change = self.used[i]
         else:
-            basis = tapes.trailing_volume(self.tape.panel[4], i, row, self.volume_window) if self.volume_window else volume
+            basis = tapes.trailing_volume(tape.panel[4], i, self.row, self.volume_window) if self.volume_window else volume
             budget, taken, change = rules.budget(basis, self.cap, up, down), 0, 0
-        wanted = lots if lots > 0 else -lots
-        take = wanted
-        if budget < wanted:
+        take = lots if lots > 0 else -lots
+        if budget < take:
             working.now = rules.VOLUME_CAP
             take = budget
             if take == 0 or working.tif == rules.FOK:
                 return
         traded = take if lots > 0 else -take
+        units = take * up / down
         got = price
         model, amount, window = self.slippage
         if taker and model:
             share = (taken + take) * up / down / volume
             sigma, days = nan, nan
             if model == rules.SQUARE_ROOT:
-                sigma, days = tapes.impact_of(self.tape.panel_days, self.tape.panel, i, row, window, take * up / down)
+                sigma, days = tapes.impact_of(tape.panel_days, tape.panel, i, self.row, window, units)
             capped = working.kind == rules.LIMIT or working.kind == rules.STOP_LIMIT
             got = rules.slip(price, lots > 0, capped, working.limit, model, amount, share, sigma, days)
-        shares = working.shares + take * up / down
-        notional = working.notional + take * up / down * multiplier * got
+        shares, notional = working.shares + units, working.notional + units * multiplier * got
         per_share, per_order, rate, least, most, cents = self.fee
         due = rules.fee(shares, notional, working.paid, per_share, per_order, rate, least, most, cents)
         value = traded * up / down * multiplier
         held = self._lots[i] + change
         then = held + traded
         mark_row = self.portfolio.row
-        mark = self.tape.marked[mark_row * self.tape.width + i] if mark_row >= 0 else nan
+        mark = tape.marked[mark_row * tape.width + i] if mark_row >= 0 else nan
         size, size_then = held * up / down * multiplier, then * up / down * multiplier
         reason, self.equity, self.gross = rules.afford(
             self.cash_account, self.leverage_max, held, traded, size, size_then, value, got, due, mark, self.cash, self.equity, self.gross
@@ -423,4 +402,5 @@ class Market:
             events += self.runs.pop(id, ())
             if what != batches.DONE:
                 events.append(Ended(id, i, first, what, reason))
-        table.hold(table.ints[:, :left], table.floats[:, :left])
+        if left < m:
+            table.hold(*((table.ints[:, :left], table.floats[:, :left]) if left else NO_ORDERS))

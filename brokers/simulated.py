@@ -152,7 +152,7 @@ class SimulatedBroker:
         if not approved:
             return NOTHING
         answers: list[Event] = []
-        if self.market.cash_account and len(approved) > 1:
+        if len(approved) > 1 and self.market.cash_account:
             approved = _sells_first(approved)
         row = self.portfolio.row
         now, first, self._row = self.tape.ats[row], self._sequence, row

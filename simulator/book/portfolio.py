@@ -97,6 +97,16 @@ class Portfolio:
             return (abs(value), value) if value == value else (0.0, 0.0)
         return tapes.exposure(self.lots, pending, self.terms, self.bars.tape.panel_marks, self.row)
 
+    def prospects(self, pending: IntArray) -> tuple[float, float, float]:
+        """Equity, and gross and net exposure of what is held and *pending*: the two above at once."""
+        if self.width == 1:
+            mark, size = self.bars.tape.marked[self.row], self._sizes[0]
+            value = (self._lots[0] + pending.item(0)) * self._terms[0][3] * mark
+            if value != value:
+                value = 0.0
+            return (self.cash + size * mark if size else self.cash), abs(value), value
+        return self.worth()[0], *tapes.exposure(self.lots, pending, self.terms, self.bars.tape.panel_marks, self.row)
+
     def worth(self) -> tuple[float, float]:
         """Equity and gross exposure of what is held, at the last marks."""
         if self.width == 1:

@@ -79,7 +79,6 @@ for _rule in (
     rules.on_grid,
     rules.reach,
     rules.place,
-    rules.market_price,
     rules.meet,
     rules.match,
     rules.budget,

@@ -40,8 +40,8 @@ for _step in (
 ):
     rule(_step)
 
-take, usable, known, sma = steps.take, steps.usable, steps.known, steps.sma
-SMA = steps.SMA
+take, usable, known, sma, returns = steps.take, steps.usable, steps.known, steps.sma, steps.returns
+SMA, RETURNS = steps.SMA, steps.RETURNS
 
 
 @compiled
@@ -57,10 +57,15 @@ def run(code: int, states: Array, gate: Array, a: Array, b: Array, c: Array, d: 
             state = states[i]
             value = out[block - 1, i] if block > 0 else nan
             if code == SMA:
-                # What take does, without its calls: nearly every strategy asks for means, and this halves their cost.
+                # What take does, without its calls: nearly every strategy asks for means or returns, and this halves their cost.
                 for t in range(block, end):
                     if usable(gate[t, i], a[t, i], b[t, i], c[t, i], d[t, i]):
                         value = known(sma(state, a[t, i], b[t, i], c[t, i], d[t, i]))
+                    out[t, i] = value
+            elif code == RETURNS:
+                for t in range(block, end):
+                    if usable(gate[t, i], a[t, i], b[t, i], c[t, i], d[t, i]):
+                        value = known(returns(state, a[t, i], b[t, i], c[t, i], d[t, i]))
                     out[t, i] = value
             else:
                 for t in range(block, end):

@@ -126,11 +126,6 @@ def place(lots: int, kind: int, limit: float, stop: float, tick_up: float, tick_
     return limit, stop, reason
 
 
-def market_price(market_at: int, open_: float, close: float) -> float:
-    """The price of a bar at the moment at which market orders trade."""
-    return close if market_at == AT_CLOSE else open_
-
-
 def meet(
     kind: int,
     limit: float,
@@ -187,7 +182,7 @@ def match(
 ) -> tuple[float, int, bool, bool, int]:
     """Where an order of *lots* (signed) meets a bar, see meet. *market_at* is the moment at which market orders trade."""
     if kind == MARKET:
-        return market_price(market_at, open_, close), market_at, True, triggered, FILLED
+        return (close if market_at == AT_CLOSE else open_), market_at, True, triggered, FILLED
     if lots > 0:
         return meet(kind, limit, stop, triggered, reached, open_, high, low, close)
     price, moment, taker, triggered, reason = meet(kind, -limit, -stop, triggered, -reached, -open_, -low, -high, -close)
@@ -328,7 +323,7 @@ def afford(
         mark = price
     equity_then = equity + value * (mark - price) - due
     gross_then = gross - abs(size) * mark + abs(size_then) * mark
-    if not reduces(lots, traded) and leverage_max < inf and not (gross_then <= leverage_max * equity_then):
+    if leverage_max < inf and not (gross_then <= leverage_max * equity_then) and not reduces(lots, traded):
         return BUYING_POWER, equity, gross
     return FILLED, equity_then, gross_then
 
@@ -356,7 +351,7 @@ def permit(
         return EMPTY, gross, net
     before = held * size * mark
     then = (held + lots) * size * mark
-    if reduces(held, lots):
+    if held != 0 and reduces(held, lots):
         if mark > 0.0:
             return FILLED, gross - abs(before) + abs(then), net + then - before
         return FILLED, gross, net

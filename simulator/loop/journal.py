@@ -91,8 +91,12 @@ class MemoryJournal:
     ) -> None:
         """Append one instant: what the bar brought, what was let through, what was not, and what the broker answered at once."""
         at = bars.closed_at
-        if events:
-            self._happened(at, WORK, events)
+        for event in events:
+            if type(event) is Fill:
+                order, instrument, lots, price, slippage, commission, taker = event
+                self.rows += pack(at, WORK, FILL, instrument, order, lots, price, slippage, commission, taker, 0)
+            else:
+                self._happened(at, WORK, event)
         for wish in approved:
             if type(wish) is Order:
                 order, instrument, lots, kind, limit, stop, tif, client_id, _ = wish
@@ -103,30 +107,29 @@ class MemoryJournal:
                 self._wished(at, wish)
         for refusal in refused:
             self._refused(at, refusal)
-        if answers:
-            self._happened(at, SEND, answers)
+        for answer in answers:
+            self._happened(at, SEND, answer)
 
-    def _happened(self, at: int, phase: int, events: Sequence[Event]) -> None:
+    def _happened(self, at: int, phase: int, event: Event) -> None:
         rows = self.rows
-        for event in events:
-            if type(event) is Fill:
-                order, instrument, lots, price, slippage, commission, taker = event
-                rows += pack(at, phase, FILL, instrument, order, lots, price, slippage, commission, taker, 0)
-            elif isinstance(event, FillBatch):
-                orders, instruments, many, prices, slippages, commissions, takers = event
-                self._batch(at, phase, FILL, orders, instruments, many, prices, slippages, commissions, takers)
-            elif isinstance(event, Ended):
-                rows += pack(at, phase, ENDED, event.instrument, event.order, event.lots, 0.0, 0.0, 0.0, event.state, event.reason)
-            elif isinstance(event, Waited):
-                rows += pack(at, phase, WAITED, event.instrument, event.order, event.first, 0.0, 0.0, 0.0, event.last, event.reason)
-            elif isinstance(event, Sliced):
-                order, instrument, lots, kind, limit, stop, tif, _, _ = event.child
-                rows += pack(at, phase, SLICED, instrument, order, lots, limit, stop, 0.0, kind + 256 * tif, event.parent)
-            elif isinstance(event, Replaced):
-                order, instrument, lots, kind, limit, stop, tif, _, _ = event.order
-                rows += pack(at, phase, REPLACED, instrument, order, lots, limit, stop, 0.0, kind + 256 * tif, event.old)
-            elif isinstance(event, Halt):
-                rows += pack(at, RISK, HALT, 0, event.measure, 0, event.equity, event.floor, 0.0, 0, 0)
+        if isinstance(event, Fill):
+            order, instrument, lots, price, slippage, commission, taker = event
+            rows += pack(at, phase, FILL, instrument, order, lots, price, slippage, commission, taker, 0)
+        elif isinstance(event, FillBatch):
+            orders, instruments, many, prices, slippages, commissions, takers = event
+            self._batch(at, phase, FILL, orders, instruments, many, prices, slippages, commissions, takers)
+        elif isinstance(event, Ended):
+            rows += pack(at, phase, ENDED, event.instrument, event.order, event.lots, 0.0, 0.0, 0.0, event.state, event.reason)
+        elif isinstance(event, Waited):
+            rows += pack(at, phase, WAITED, event.instrument, event.order, event.first, 0.0, 0.0, 0.0, event.last, event.reason)
+        elif isinstance(event, Sliced):
+            order, instrument, lots, kind, limit, stop, tif, _, _ = event.child
+            rows += pack(at, phase, SLICED, instrument, order, lots, limit, stop, 0.0, kind + 256 * tif, event.parent)
+        elif isinstance(event, Replaced):
+            order, instrument, lots, kind, limit, stop, tif, _, _ = event.order
+            rows += pack(at, phase, REPLACED, instrument, order, lots, limit, stop, 0.0, kind + 256 * tif, event.old)
+        elif isinstance(event, Halt):
+            rows += pack(at, RISK, HALT, 0, event.measure, 0, event.equity, event.floor, 0.0, 0, 0)
 
     def _wished(self, at: int, wish: Cancel | Replace | OrderBatch) -> None:
         if isinstance(wish, Cancel):

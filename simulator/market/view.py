@@ -48,6 +48,7 @@ class View:
         "_cells",
         "_clears",
         "_columns",
+        "_firsts",
         "_instruments",
         "_readings",
         "_wanted",
@@ -56,6 +57,7 @@ class View:
         "bars",
         "ids",
         "lots",
+        "plots",
         "portfolio",
         "symbols",
     )
@@ -63,6 +65,7 @@ class View:
     def __init__(self, bars: Bars, portfolio: Portfolio, broker: Broker, readings: Readings, ids: OrderIds) -> None:
         self.bars, self.portfolio, self.ids, self._broker, self._readings = bars, portfolio, ids, broker, readings
         self._brought = self._answered = -2, NO_EVENTS
+        self.plots: dict[str, dict[str, tuple[list[int], list[float]]]] = {}
         self.symbols = tuple(instrument.symbol for instrument in bars.tape.instruments)
         self.lots = portfolio.lots.data.toreadonly()
         for name in readings.names:
@@ -80,6 +83,8 @@ class View:
         self._columns |= {name: readings.column(name) for name in readings.names}
         # In rows and columns, so that an instrument too many is an error: in one row of numbers it would be a bar that is still to come.
         self._cells: dict[str, memoryview[float]] = {name: cast("memoryview[float]", column.data) for name, column in self._columns.items()}
+        # The first instrument's, apart: where there is one only, a strategy reads little else.
+        self._firsts: dict[str, memoryview[float]] = {name: cast("memoryview[float]", column[:, 0].data) for name, column in self._columns.items()}
 
     def remember(self, events: tuple[Event, ...]) -> None:
         """What these bars brought to our orders and our account."""
@@ -107,7 +112,7 @@ class View:
     def value(self, name: str, instrument: int = 0) -> float:
         """One instrument's value of an indicator or field now: the quick way to read a single number."""
         try:
-            return self._cells[name][self.bars.row, instrument]
+            return self._cells[name][self.bars.row, instrument] if instrument else self._firsts[name][self.bars.row]
         except KeyError:
             raise ViewError(f"the view has no '{name}'{nearest(name, self._cells)}") from None
         except IndexError:
@@ -261,3 +266,21 @@ class View:
         if n < 0:
             raise ViewError(f"a weight of {wanted[cleared]} for {self.symbols[cleared]} is no number of lots at an equity of {portfolio.equity}")
         return OrderBatch(self.ids.block(n), self._instruments[:n].copy(), self._wanted[:n].copy(), clears=self._clears[:cleared].copy())
+
+    def plot(self, chart: str, series: str, value: float) -> None:
+        """Put a number on record for the report, at this bar: a point of the line *series* in *chart*. It is not journalled, and decides nothing.
+
+        NaN leaves a gap in the line; of several numbers at one bar the last is kept. A chart called "regime" (or "regime SYMBOL", where there are
+        several instruments) whose series are probabilities is drawn as a ribbon under the price. Raises ViewError for empty names and for no numbers.
+        """
+        for word, name in (("chart", chart), ("series", series)):
+            if not isinstance(name, str) or not name.strip():
+                raise ViewError(f"plot: {word} must be a name, was {name!r}")
+        if not isinstance(value, int | float | np.integer | np.floating) or isinstance(value, bool):
+            raise ViewError(f"plot: the value of '{series}' in '{chart}' must be a number, was {value!r}")
+        rows, values = self.plots.setdefault(chart, {}).setdefault(series, ([], []))
+        if rows and rows[-1] == self.bars.row:
+            values[-1] = float(value)
+        else:
+            rows.append(self.bars.row)
+            values.append(float(value))

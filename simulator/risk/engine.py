@@ -156,10 +156,10 @@ class RiskEngine:
     ) -> tuple[Sequence[Wish], Sequence[Refusal]]:
         """Each wish in turn. *added* is what this review has changed: by instrument, the lots held if all that was let through trades."""
         bars, portfolio_lots, pending, halted = portfolio.bars, self._lots, self._pending, self.halted
-        tape, base, terms, equity = bars.tape, portfolio.row * portfolio.width, self._sizes, portfolio.equity
+        tape, base, terms = bars.tape, portfolio.row * portfolio.width, self._sizes
         gross_max, net_max, name_max, notional_max, leverage_max = self._bounds
         rate_max = self.limits.rate_max
-        gross, net = portfolio.exposure(self._on_the_way(portfolio, added) if added else self.broker.pending)
+        equity, gross, net = portfolio.prospects(self._on_the_way(portfolio, added) if added else self.broker.pending)
         refused: list[Refusal] = []
         for wish in proposed:
             if isinstance(wish, Order):

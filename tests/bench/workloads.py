@@ -122,6 +122,23 @@ class Cross:
         return ()
 
 
+@dataclass(frozen=True)
+class Trend(Cross):
+    """W1 by one indicator that combines the two, compared with 0: the same orders."""
+
+    def indicators(self) -> dict[str, Indicator]:
+        return {"trend": sma(self.fast) - sma(self.slow)}
+
+    def on_bars(self, view: View) -> Proposal:
+        trend = view.value("trend")
+        if trend > 0.0:
+            if not view.lots[0]:
+                return (view.order(1),)
+        elif trend < 0.0 and view.lots[0]:
+            return (view.order(-1),)
+        return ()
+
+
 class EveryBar:
     """An order every bar: one share in, one share out."""
 
@@ -184,6 +201,7 @@ WORKS = {
     W4: Work(lambda: minutes(100_000), Empty, 350.0, equity=CASH),
     "W1, 1 M bars": Work(lambda: minutes(1_000_000), Cross, 650.0, equity=7451.827894),
     W1: Work(lambda: minutes(100_000), Cross, 650.0, equity=9801.241187),
+    "W1, one indicator": Work(lambda: minutes(100_000), Trend, 650.0, equity=9801.241187),
     W1_WATCHED: Work(lambda: minutes(100_000), Cross, 900.0, limits=WATCHED, equity=9801.241187),
     # Cash enough that no order is refused.
     ORDERS: Work(lambda: minutes(100_000), EveryBar, 7_000.0, beyond=W4, cash=PANEL_CASH),
