@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from simulator import DAY, Account, Ended, Event, Fill, FillBatch, FloatArray, IntArray, Order, Portfolio, Tape, Waited
+from simulator import DAY, SECOND, Account, Ended, Event, Fill, FillBatch, FloatArray, IntArray, Order, Portfolio, Tape, Waited
 from simulator.kernels import batches, rules, tapes
 
 if TYPE_CHECKING:
+    from brokers.paths import Group
     from brokers.simulated import Simulated
 
 _new = tuple.__new__
@@ -31,14 +32,29 @@ class Working:
     reason: int = rules.FILLED
     now: int = rules.FILLED
     session = -1
+    # Of orders that hang together, see brokers.paths: lots that wait for the parent, that it let go so far, that were lost to others and why, and
+    # that count as on their way.
+    dormant = released = lost = why_lost = counted = whole = 0
+    parent: Working | None = None
+    children: tuple[Working, ...] = ()
+    group: Group | None = None
+    # On its way through a bar: whether it has had its turn, and whether the price is new to it.
+    blocked = fresh = False
+    extreme = nan
+    accepted_at = 0
 
     def __init__(self, order: Order, limit: float, stop: float, sequence: int, row: int) -> None:
         self.order = order
-        self.id, self.instrument, self.remaining, self.kind, _, _, self.tif, _, _ = order
+        self.id, self.instrument, self.remaining, self.kind, _, _, self.tif, _, _, self.conditions = order
         self.limit, self.stop, self.sequence = limit, stop, sequence
         self.since = self.until = row
         # Any bar may fill or end it, wherever its prices are.
-        self.is_eager = self.kind == rules.MARKET or self.tif != rules.GTC
+        self.is_eager = self.kind == rules.MARKET or self.tif != rules.GTC or self.is_special
+
+    @property
+    def is_special(self) -> bool:
+        """Whether only a walk through the bar can tell what becomes of it."""
+        return self.conditions is not None or self.kind > rules.STOP_LIMIT or bool(self.children)
 
 
 class Book:
@@ -141,6 +157,7 @@ class Market:
         "gross",
         "keeps_row",
         "leverage_max",
+        "open_cutoff",
         "open_orders",
         "pending",
         "portfolio",
@@ -170,6 +187,7 @@ class Market:
         self.volume_window = settings.volume_window if settings.volume_basis == "trailing" else 0
         # Where each bar is a session of its own, DAY orders end with the bar that they met.
         self.daily = tape.interval >= DAY
+        self.open_cutoff = round(settings.open_cutoff_seconds * SECOND)
         numbers = (*self.fee, *self.slippage, self.cap, self.volume_window, self.through_ticks, self.cash_account, self.leverage_max, self.daily)
         self.settings = np.array(numbers, np.float64)
         assert len(numbers) == batches.SETTINGS
@@ -220,16 +238,16 @@ class Market:
                 price, moment, taker = self._match(working, k)
             if working.now == rules.FILLED:
                 if moment == rules.AT_OPEN:
-                    self._trade(working, k, price, taker, events)
+                    self.trade(working, k, price, taker, events)
                 else:
                     later.append((moment, price, taker, k, working))
         if later:
             later.sort(key=lambda meeting: meeting[0])
             for _, price, taker, k, working in later:
-                self._trade(working, k, price, taker, events)
+                self.trade(working, k, price, taker, events)
         for working in orders:
             if working.remaining or working.until != before or working.reason or working.id in self.runs:
-                self._look_back(working, events)
+                self.look_back(working, events)
 
     def _match(self, working: Working, k: int) -> tuple[float, int, bool]:
         """Where an order with a price of its own meets the bar at place *k* of the tape: (price, moment, is taker)."""
@@ -250,7 +268,7 @@ class Market:
         )
         return price, moment, taker
 
-    def _trade(self, working: Working, k: int, price: float, taker: bool, events: list[Event]) -> None:
+    def trade(self, working: Working, k: int, price: float, taker: bool, events: list[Event]) -> None:
         """Fill as much of an order as the volume of the bar at place *k* of the tape and the account allow."""
         i, lots, tape = working.instrument, working.remaining, self.tape
         up, down, multiplier, _, _, _ = self.terms[i]
@@ -297,14 +315,15 @@ class Market:
         self.cash = self.cash - value * got - due
         working.shares, working.notional, working.paid = shares, notional, working.paid + due
         working.remaining = lots - traded
-        events.append(_new(Fill, (working.id, i, traded, got, value * (got - price) + 0.0, due, taker)))
+        events.append(_new(Fill, (working.id, i, traded, got, value * (got - price) + 0.0, due, taker, False)))
 
-    def _look_back(self, working: Working, events: list[Event]) -> None:
+    def look_back(self, working: Working, events: list[Event]) -> None:
         """What this bar means for an order that is not done, or that had waited: its wait goes on, changes or ends, and so may the order."""
         reason, row = working.now, self.row
         self.pass_over(working, row)
-        over = reason == rules.SESSION_END
-        waits = working.remaining != 0 and not working.refused and not over
+        over = reason == rules.SESSION_END or reason == rules.GOOD_TILL
+        left = working.remaining + working.dormant
+        waits = left != 0 and not working.refused and not over
         if working.reason and (not waits or reason != working.reason):
             self._note(working, row - 1)
         ending = rules.OPEN
@@ -313,21 +332,32 @@ class Market:
                 working.reason, working.since = reason, row
             working.until = row
             ending = rules.ends_now(working.tif, working.met, working.session >= 0, self.daily)
+            if working.conditions and working.conditions.until and self.tape.ats[row] >= working.conditions.until:
+                ending = rules.EXPIRED
             if ending:
                 self._note(working, row)
         elif working.refused:
             ending = rules.REJECTED
         elif over:
             ending = rules.EXPIRED
-        left = working.remaining
         if ending:
-            working.remaining = 0
-            self._pending[working.instrument] -= left
-        if not working.remaining:
+            self.empty(working)
+        elif working.lost and not left:
+            # What others took from it.
+            ending, reason = rules.CANCELLED, working.why_lost
+        if not (working.remaining or working.dormant):
             events += self.runs.pop(working.id, ())
         if ending:
-            why = rules.SESSION_END if ending == rules.EXPIRED else reason
-            events.append(Ended(working.id, working.instrument, left, ending, why))
+            why = (rules.SESSION_END if working.tif == rules.DAY else rules.GOOD_TILL) if ending == rules.EXPIRED else reason
+            events.append(Ended(working.id, working.instrument, left + working.lost, ending, why))
+
+    def empty(self, working: Working) -> None:
+        """Nothing of an order is left, nor on its way."""
+        left, working.remaining, working.dormant = working.remaining, 0, 0
+        if working.group:
+            working.group.recount()
+        else:
+            self._pending[working.instrument] -= left
 
     def _note(self, working: Working, last: int) -> None:
         """A wait is over. Waits are told when the order leaves, so that it does not matter which bars were looked at."""

@@ -6,16 +6,18 @@ from collections.abc import Generator, Iterable, Sequence
 from copy import copy
 from dataclasses import dataclass, field
 from functools import partial
-from math import inf
+from math import inf, nan
 from typing import Any, Literal
 
 import numpy as np
 import simpy
 
+from brokers import paths
 from brokers.costs import Commission
 from brokers.latency import arrive
 from brokers.matching import Book, Market, Table, Working
-from brokers.slicing import Parents, twap
+from brokers.paths import Group, Policy
+from brokers.slicing import Parents, Seen, execute
 from brokers.slippage import Slippage
 from simulator import (
     SECOND,
@@ -30,12 +32,13 @@ from simulator import (
     OrderIds,
     Portfolio,
     Reason,
+    Remark,
     Replace,
     Replaced,
+    Schedule,
     Sliced,
     Standing,
     Tape,
-    Twap,
     Waited,
     Wish,
 )
@@ -52,6 +55,10 @@ class Simulated:
     *participation*: the share of a bar's volume that all our orders in an instrument may take together; *volume_basis* "trailing" takes it of the
     average volume of the *volume_window* bars before, which could be known at the open. *limit_through_ticks*: how far beyond a limit the bar must
     trade before it fills. *latency_seconds* is from a decision to its arrival. *slicing* cuts every plain market order in time.
+
+    *path* orders the events inside a bar: "ohlc" and "olhc" name the path, "nearest" goes to the extreme nearer the open first, "pessimistic" and
+    "optimistic" take for each instrument and bar the path that leaves us with less or more. A market-on-open order must be at the market
+    *open_cutoff_seconds* before the open (2 minutes at NASDAQ).
     """
 
     timing: Literal["next_open", "next_close", "same_close"] = "next_open"
@@ -62,7 +69,9 @@ class Simulated:
     commission: Commission = field(default_factory=Commission)
     slippage: Slippage = field(default_factory=Slippage)
     latency_seconds: float = 0.0
-    slicing: Twap | None = None
+    path: Policy = "pessimistic"
+    open_cutoff_seconds: float = 120.0
+    slicing: Schedule | None = None
 
     def __post_init__(self) -> None:
         if not self.participation > 0.0:
@@ -73,6 +82,8 @@ class Simulated:
             raise ValueError(f"volume_window must be at least 1 bar, was {self.volume_window!r}")
         if not 0.0 <= self.latency_seconds < inf:
             raise ValueError(f"latency_seconds must be 0 (off) or above, was {self.latency_seconds!r}")
+        if not 0.0 <= self.open_cutoff_seconds < inf:
+            raise ValueError(f"open_cutoff_seconds must be 0 or above, was {self.open_cutoff_seconds!r}")
         if self.timing == "same_close" and (self.latency_seconds or self.slicing):
             raise ValueError("timing 'same_close' leaves no time for latency_seconds or slicing: take these out, or use 'next_open'")
 
@@ -110,7 +121,7 @@ class Simulated:
         if self.latency_seconds:
             sentences.append(f"An order reaches the market {self.latency_seconds:g} s after the decision.")
         if self.slicing:
-            sentences.append(f"Market orders are cut into {self.slicing.slices} slices, one every {self.slicing.seconds:g} s.")
+            sentences.append(f"Market orders are {self.slicing.words()}.")
         return sentences
 
 
@@ -127,7 +138,10 @@ class SimulatedBroker:
         self.pending, self.open_orders = self.market.pending, self.market.open_orders
         self._pending, self._open = self.pending.data, self.open_orders.data
         self._market_at = rules.AT_CLOSE if settings.timing == "next_close" else rules.AT_OPEN
-        self._same_close, self._slicing = settings.timing == "same_close", settings.slicing
+        self._same_close, self._slicing, self._path = settings.timing == "same_close", settings.slicing, settings.path
+        # Open orders whose way through a bar has to be walked, and groups of which one cancels the other.
+        self._special: dict[int, Working] = {}
+        self._groups: dict[int, Group] = {}
         self._latency = round(settings.latency_seconds * SECOND)
         # Whether any order is open, and whether all that are wait for their prices.
         self._open_at_all = self._all_rest = False
@@ -159,7 +173,8 @@ class SimulatedBroker:
         self._open_at_all, self._all_rest = True, False
         for wish in approved:
             if isinstance(wish, Order):
-                self._pending[wish.instrument] += wish.lots
+                if wish.conditions is None or not paths.follows(wish):
+                    self._pending[wish.instrument] += wish.lots
                 self._open[wish.instrument] += 1
                 if self._latency:
                     self._fly(wish, now)
@@ -167,6 +182,8 @@ class SimulatedBroker:
                     self._take(wish, now, row, answers)
             elif isinstance(wish, OrderBatch):
                 self._take_batch(wish, now, row, answers)
+            elif isinstance(wish, Remark):
+                continue
             elif self._latency:
                 self._later(arrive(self._env, now + self._latency, partial(self._change_late, wish)))
             else:
@@ -180,7 +197,10 @@ class SimulatedBroker:
 
     def _take(self, order: Order, at: int, row: int, answers: list[Event]) -> None:
         """Accept one order that is at the market by *at*, or reject it for its prices."""
-        id, i, lots, kind, limit, stop, _, _, schedule = order
+        id, i, lots, kind, limit, stop, _, _, schedule, conditions = order
+        if conditions is not None or kind > rules.STOP_LIMIT:
+            self._take_special(order, at, row, answers)
+            return
         if kind == rules.MARKET:
             if schedule is None and self._slicing and id not in self._parents.of:
                 schedule = self._slicing
@@ -202,6 +222,45 @@ class SimulatedBroker:
                 self._books[i] = Book(i)
             self._books[i].add(working)
 
+    def _take_special(self, order: Order, at: int, row: int, answers: list[Event]) -> None:
+        """Accept an order that hangs on others, follows the price, or waits for an auction; or reject it."""
+        id, i, lots, kind, limit, stop, _, _, _, conditions = order
+        trailing = kind == rules.TRAILING_STOP
+        on_its_way = 0 if paths.follows(order) else lots
+        parent = self._singles.get(conditions.parent) if conditions and conditions.parent else None
+        _, _, _, _, tick_up, tick_down = self.market.terms[i]
+        reason = 0
+        if trailing:
+            # A trailing stop needs a distance, and may have a stop to begin with.
+            amount, fraction = (conditions.trail, conditions.trail_fraction) if conditions else (nan, nan)
+            if not (0.0 < amount < inf) and not (0.0 < fraction < 1.0):
+                reason = rules.BAD_PRICE
+            elif stop == stop:
+                _, stop, reason = rules.place(lots, rules.STOP, limit, stop, tick_up, tick_down)
+        else:
+            limit, stop, reason = rules.place(lots, kind, limit, stop, tick_up, tick_down)
+        if conditions and conditions.parent and (parent is None or not parent.remaining):
+            reason = Reason.PARENT_ENDED
+        elif kind == rules.MARKET_ON_CLOSE and not self.market.daily:
+            reason = Reason.NO_AUCTION
+        if reason:
+            self._close(id, i, on_its_way, rules.REJECTED, reason, answers, of=lots)
+            return
+        self._sequence += 1
+        working = self._singles[id] = self._special[id] = Working(order, limit, stop, self._sequence, row)
+        working.accepted_at, working.counted, working.whole = at, on_its_way, lots
+        self._eager.append(working)
+        if parent is not None:
+            working.parent, parent.children = parent, (*parent.children, working)
+            working.remaining, working.dormant = 0, lots
+            self._special[parent.id], parent.whole = parent, parent.order.lots
+        elif trailing and self.tape.marked[row * self.tape.width + i] > 0.0:
+            paths.ratchet(self.market, working, self.tape.marked[row * self.tape.width + i])
+        if conditions and (conditions.oco or parent is not None):
+            group = self._groups.setdefault(conditions.oco or id, Group(self._pending))
+            working.group = group
+            group.add(working)
+
     def _take_batch(self, batch: OrderBatch, at: int, row: int, answers: list[Event]) -> None:
         """Accept a batch as columns; where orders take time or are cut, one by one."""
         n = len(batch)
@@ -212,7 +271,8 @@ class SimulatedBroker:
             else:
                 self._clear(batch.clears, newer, answers)
         columns = (batch.ids, batch.instruments, batch.lots, batch.kinds, batch.limits, batch.stops, batch.tifs)
-        if self._latency or self._slicing:
+        if self._latency or self._slicing or batch.kinds.any():
+            # What has prices of its own may hang on the path through a bar, which is walked order by order.
             for values in zip(*(column.tolist() for column in columns), strict=True):
                 order = Order(*values)
                 self._pending[order.instrument] += order.lots
@@ -272,7 +332,7 @@ class SimulatedBroker:
     def _clear_late(self, instruments: IntArray, newer: int) -> None:
         self._clear(instruments, newer, self._arrivals)
 
-    def _slice(self, order: Order, schedule: Twap, at: int) -> None:
+    def _slice(self, order: Order, schedule: Schedule, at: int) -> None:
         """Start the process that cuts an order in time."""
         parent = self._parents.begin(order)
 
@@ -283,7 +343,17 @@ class SimulatedBroker:
             self._arrivals.append(Sliced(child, order.id))
             self._take(child, int(self._env.now), self._row, self._arrivals)
 
-        parent.process = self._later(twap(self._env, at, order.lots, schedule, send))
+        def cancel() -> None:
+            if order.id in self._parents.open:
+                # The process that asks for this ends by itself.
+                parent.process = None
+                self._withdraw(order.id, rules.CANCELLED, Reason.DEADLINE, self._arrivals)
+
+        def seen(now: int) -> Seen:
+            return Seen(self.tape, order.instrument, self._row if self.tape.ats[self._row] <= now else self._row - 1)
+
+        closes = partial(self._parents.next_close, self._env)
+        parent.process = self._later(execute(self._env, at, order.lots, schedule, seen, closes, send, cancel))
 
     def _run_to(self, at: int, row: int) -> list[Event]:
         """Let processes run up to *at*, when orders have met the bars up to *row*."""
@@ -357,6 +427,9 @@ class SimulatedBroker:
             # What cannot stand leaves the order that it was to replace alone.
             answers.append(Ended(wish.id, old.instrument, lots, rules.REJECTED, Reason.BAD_PRICE))
             return
+        if wish.order in self._special:
+            self._change_linked(wish, self._special[wish.order], limit, stop, answers)
+            return
         had = self._traded(wish.order)
         self._withdraw(wish.order, rules.REPLACED, Reason.ASKED, answers)
         self._open[old.instrument] += 1
@@ -387,7 +460,8 @@ class SimulatedBroker:
         """End an open order of whatever sort, with what belongs to it."""
         if order in self._flying:
             flying = self._flying.pop(order)
-            self._close(order, flying.instrument, flying.lots, state, reason, answers)
+            on_its_way = 0 if paths.follows(flying) else flying.lots
+            self._close(order, flying.instrument, on_its_way, state, reason, answers, of=flying.lots)
         elif order in self._parents.open:
             parent = self._parents.forget(order)
             if parent.process is not None and parent.process.is_alive:
@@ -400,15 +474,58 @@ class SimulatedBroker:
             self._close(order, parent.order.instrument, parent.remaining - parent.lost, state, reason, answers, of=parent.remaining)
         elif order in self._singles:
             working = self._singles.pop(order)
+            self._special.pop(order, None)
             answers += self.market.take_back(working, self._row)
-            left, working.remaining = working.remaining, 0
-            if working.is_eager:
-                self._eager.remove(working)
-            else:
-                self._sweep((self._books[working.instrument],))
-            self._close(order, working.instrument, left, state, reason, answers)
+            left = working.remaining + working.dormant + working.lost
+            self.market.empty(working)
+            self._forget(working)
+            self._close(order, working.instrument, 0, state, reason, answers, of=left)
+            self._orphan(working, answers)
         else:
             self._end_column(self._table.split(self._table.ids == order).ints[:, 0].tolist(), state, reason, answers)
+
+    def _forget(self, working: Working) -> None:
+        """Take an order out of where it waits for bars."""
+        if working in self._eager:
+            self._eager.remove(working)
+        else:
+            self._sweep((self._books[working.instrument],))
+
+    def _orphan(self, parent: Working, answers: list[Event]) -> None:
+        """What children of an order that ended still wait for will not come; those that have nothing else end."""
+        for child in parent.children:
+            if child.dormant and child.id in self._singles:
+                if child.remaining:
+                    child.lost, child.dormant, child.why_lost = child.lost + child.dormant, 0, Reason.PARENT_ENDED
+                else:
+                    self._withdraw(child.id, rules.CANCELLED, Reason.PARENT_ENDED, answers)
+
+    def _change_linked(self, wish: Replace, old: Working, limit: float, stop: float, answers: list[Event]) -> None:
+        """Give an order that others hang on new prices: the one that takes its place keeps its ties, and its quantity."""
+        if wish.lots != old.whole:
+            answers.append(Ended(wish.id, old.instrument, wish.lots, rules.REJECTED, Reason.LINKED))
+            return
+        left = old.remaining + old.dormant
+        answers += self.market.take_back(old, self._row)
+        self._sequence += 1
+        new = copy(old)
+        new.order = old.order._replace(id=wish.id, lots=left, limit=limit, stop=stop, client_id="")
+        new.id, new.sequence, new.since, new.until = wish.id, self._sequence, self._row, self._row
+        _, _, _, _, tick_up, tick_down = self.market.terms[old.instrument]
+        new.limit, new.stop, _ = rules.place(old.whole, min(old.kind, rules.TRAILING_STOP), limit, stop, tick_up, tick_down)
+        for child in new.children:
+            child.parent = new
+        if new.parent is not None:
+            new.parent.children = tuple(new if child is old else child for child in new.parent.children)
+        if new.group:
+            new.group.members = [new if member is old else member for member in new.group.members]
+        del self._singles[old.id], self._special[old.id]
+        old.remaining = old.dormant = 0
+        self._forget(old)
+        self._singles[new.id] = self._special[new.id] = new
+        self._eager.append(new)
+        new.is_eager = True
+        answers += (Ended(old.id, old.instrument, left, rules.REPLACED, Reason.ASKED), Replaced(new.order, old.id))
 
     def _end_column(self, ints: list[int], state: int, reason: int, answers: list[Event]) -> None:
         """End an order that was taken out of the table."""
@@ -457,6 +574,8 @@ class SimulatedBroker:
                 touched = [book] if touched is None else [*touched, book]
         if touched is None and self._all_rest:
             return NOTHING
+        if self._table.count and (self._special or touched is not None or any(working.kind for working in self._eager)):
+            self._from_table(row)
         orders = self._eager
         if touched is not None:
             orders = sorted([*orders, *(working for book in touched for working in book.orders)], key=_by_sequence)
@@ -466,18 +585,44 @@ class SimulatedBroker:
             self.market.meet_table(self._table, self._market_at, events)
         elif orders:
             self.market.begin(row)
-            self.market.meet(orders, self._market_at, events)
+            if (
+                self._special
+                or (len(orders) > 1 and paths.crowded(orders, self._path))
+                or (self._path != "pessimistic" and paths.crowded(orders, self._path))
+            ):
+                paths.meet(self.market, orders, self._market_at, self._path, events)
+                for working in orders:
+                    if working.children and not working.remaining:
+                        self._orphan(working, events)
+            else:
+                self.market.meet(orders, self._market_at, events)
             self._put_away(orders, touched or ())
         if self._parents.of:
             self._settle_parents(events)
         if self._timed:
             # What reaches the market inside a bar, be it an order or a cancel, is too late for it: no path through the bar is named.
             late = self._run_to(bars.closed_at, row)
+            if self._parents.bell:
+                # Orders that follow the volume hear that these bars have closed.
+                self._later(arrive(self._env, bars.closed_at, self._parents.ring))
+                late += self._run_to(bars.closed_at, row)
             self._settle_parents(late)
             events += late
         self._all_rest = not (self._eager or self._table.count or self._timed)
         self._open_at_all = bool(self._books) or not self._all_rest
         return tuple(events)
+
+    def _from_table(self, row: int) -> None:
+        """Move the table's orders out, so that each can meet the row on its path: what is in one bar shares its volume in one order."""
+        for ints, floats in zip(self._table.ints.T.tolist(), self._table.floats.T.tolist(), strict=True):
+            id, i, remaining, kind, tif, triggered, reason, since, session, sequence, wanted, _ = ints
+            limit, stop, shares, notional, paid = floats
+            working = self._singles[id] = Working(Order(id, i, wanted, kind, limit, stop, tif), limit, stop, sequence, row - 1)
+            working.remaining, working.triggered, working.reason, working.since, working.session = remaining, bool(triggered), reason, since, session
+            working.shares, working.notional, working.paid = shares, notional, paid
+            self._eager.append(working)
+        self._eager.sort(key=_by_sequence)
+        self._table = Table()
 
     def _into_table(self, orders: Sequence[Working], row: int) -> None:
         """Move single orders into the table, in their place."""
@@ -496,9 +641,11 @@ class SimulatedBroker:
         """Forget the orders that are done, and have the books that were touched set their triggers anew. All eager ones are among *orders*."""
         eager: list[Working] = []
         for working in orders:
-            if not working.remaining:
-                del self._singles[working.id]
-                self._open[working.instrument] -= 1
+            if not (working.remaining or working.dormant):
+                if working.id in self._singles:
+                    del self._singles[working.id]
+                    self._open[working.instrument] -= 1
+                    self._special.pop(working.id, None)
             elif working.is_eager:
                 eager.append(working)
         self._eager = eager

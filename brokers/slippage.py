@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import inf
+from math import inf, sqrt
 from typing import Literal
 
 from simulator.kernels import rules
@@ -55,6 +55,23 @@ class Slippage:
             "volume_share": f"{self.k:g} x (share of the bar's volume)²",
             "square_root": f"{self.y:g} x daily volatility x sqrt(quantity / average daily volume), over {self.window} sessions",
         }[self.model]
+
+
+def square_root_impact(quantity: float, adv: float, sigma: float, y: float = 1.0) -> float:
+    """What an order of *quantity* (signed) moves the price by against itself, as a fraction of the price: y sigma sqrt(abs(quantity) / adv).
+
+    *adv* is the average daily volume, in the same units, and *sigma* the daily volatility, a fraction. It is what the model "square_root" takes.
+    Raises ValueError where *adv* is not above 0, or the others are not numbers (of 0 or above). Source: Almgren, Thum, Hauptmann and Li, Direct
+    estimation of equity market impact, Risk 18 (2005); the square root in place of their power of 0.6 is Barra's and most desks'.
+    """
+    if not 0.0 < adv < inf:
+        raise ValueError(f"adv must be a number above 0, was {adv!r}")
+    for name, value in (("sigma", sigma), ("y", y)):
+        if not 0.0 <= value < inf:
+            raise ValueError(f"{name} must be a number of 0 or above, was {value!r}")
+    if not -inf < quantity < inf:
+        raise ValueError(f"quantity must be a number, was {quantity!r}")
+    return y * sigma * sqrt(abs(quantity) / adv)
 
 
 MODELS = {

@@ -28,7 +28,9 @@ if TYPE_CHECKING:
     from simulator.book.fills import Replaced as Replaced
     from simulator.book.fills import Sliced as Sliced
     from simulator.book.fills import Waited as Waited
+    from simulator.book.orders import AlmgrenChriss as AlmgrenChriss
     from simulator.book.orders import Cancel as Cancel
+    from simulator.book.orders import Conditions as Conditions
     from simulator.book.orders import FloatArray as FloatArray
     from simulator.book.orders import IntArray as IntArray
     from simulator.book.orders import Order as Order
@@ -36,13 +38,17 @@ if TYPE_CHECKING:
     from simulator.book.orders import OrderIds as OrderIds
     from simulator.book.orders import OrderKind as OrderKind
     from simulator.book.orders import OrderState as OrderState
+    from simulator.book.orders import Pov as Pov
     from simulator.book.orders import Proposal as Proposal
     from simulator.book.orders import Reason as Reason
     from simulator.book.orders import Refusal as Refusal
+    from simulator.book.orders import Remark as Remark
     from simulator.book.orders import Replace as Replace
+    from simulator.book.orders import Schedule as Schedule
     from simulator.book.orders import Standing as Standing
     from simulator.book.orders import TimeInForce as TimeInForce
     from simulator.book.orders import Twap as Twap
+    from simulator.book.orders import Vwap as Vwap
     from simulator.book.orders import Wish as Wish
     from simulator.book.portfolio import Portfolio as Portfolio
     from simulator.book.positions import Position as Position
@@ -112,7 +118,8 @@ _HOMES = {
     "simulator.assembly": "assemble run run_orders simulate",
     "simulator.book.fills": "Ended Event Fill FillBatch Halt Replaced Sliced Waited",
     "simulator.book.orders": (
-        "Cancel FloatArray IntArray Order OrderBatch OrderIds OrderKind OrderState Proposal Reason Refusal Replace Standing TimeInForce Twap Wish"
+        "AlmgrenChriss Cancel Conditions FloatArray IntArray Order OrderBatch OrderIds OrderKind OrderState Pov Proposal Reason Refusal "
+        "Remark Replace Schedule Standing TimeInForce Twap Vwap Wish"
     ),
     "simulator.book.portfolio": "Portfolio",
     "simulator.book.positions": "Position",

@@ -181,7 +181,8 @@ def _run(
         notes = (*notes, "The strategy was never called: on this data no instrument ever had all of its indicators.")
     memory = journal.memory if journal else session.journal
     assert isinstance(memory, MemoryJournal)
-    return Result(tape, memory, account.cash, rows, still_waiting=waiting, interrupted=not finished, notes=notes, **about)
+    plots = session.view.plots
+    return Result(tape, memory, account.cash, rows, still_waiting=waiting, interrupted=not finished, notes=notes, plots=plots, **about)
 
 
 class _Exercise:
@@ -226,6 +227,7 @@ def run(scenario: Scenario, *, progress: Progress | None = None, check: bool = F
     feed, strategy, broker = parts(scenario)
     if tape is None:
         tape = feed.load(seed=scenario.seed, folder=scenario.folder)
+    _know(scenario, tape)
     header = header_of(scenario)
     return _run(tape, strategy, broker, scenario.account, scenario.risk, progress, check, _about(scenario, broker), header.text)
 
@@ -241,6 +243,7 @@ def rehearse(
     feed, strategy, broker = parts(scenario)
     if tape is None:
         tape = feed.load(seed=scenario.seed, folder=scenario.folder)
+    _know(scenario, tape)
     header = header_of(scenario)
     with SqliteJournal(path, header, resume=resume) as journal:
         clock.through = journal.reached
@@ -249,6 +252,14 @@ def rehearse(
         if not result.interrupted:
             journal.finish(tape.digest(), result.rows)
     return result
+
+
+def _know(scenario: Scenario, tape: Tape) -> None:
+    """Refuse a benchmark that is none of the instruments."""
+    if scenario.benchmark is not None and scenario.benchmark not in tape.index:
+        raise ScenarioError(
+            f"benchmark must be an instrument of the feed: there is no '{scenario.benchmark}'{nearest(scenario.benchmark, tape.index)}"
+        )
 
 
 def header_of(scenario: Scenario) -> Header:
@@ -284,13 +295,16 @@ def run_orders(
     stamps: str | None = None,
     instruments: Mapping[str, Instrument] | None = None,
     latency_seconds: float = 0.0,
+    path: str = "pessimistic",
     check: bool = False,
 ) -> Result:
     """Run a plain list of orders over plain bars, so that the fills can be compared with another engine's. Every cost and cap is off by default.
 
     *bars* maps a symbol to columns: date, open, high, low, close and (optional) volume. An order is a mapping (or object, or row of a DataFrame)
-    with client_id, symbol, quantity (signed), kind ("market", "limit", "stop", "stop_limit"), limit, stop, tif ("GTC", "DAY", "IOC", "FOK") and bar,
-    the index of the bar after whose close it is sent, counted over the instants of all symbols together.
+    with client_id, symbol, quantity (signed), kind ("market", "limit", "stop", "stop_limit", "trailing_stop", "market_on_open", "market_on_close"),
+    limit, stop, trail or trail_percent, tif ("GTC", "DAY", "IOC", "FOK", "GTD"), until (for GTD), parent (a client_id: it may trade what that order
+    has filled), oco (a name shared by orders of which one cancels the other), and bar, the index of the bar after whose close it is sent, counted
+    over the instants of all symbols together. *path* orders the events inside a bar: see brokers.simulated.Simulated.
 
     *commission* has any of per_share, per_order, bps, minimum, maximum, round_to_cents, or is a fraction of the
     traded value; *slippage* has model ("none", "bps", "half_spread",
@@ -312,6 +326,7 @@ def run_orders(
         "participation": inf if participation is None else float(participation),
         "limit_through_ticks": limit_through_ticks,
         "latency_seconds": float(latency_seconds),
+        "path": path,
         "commission": {"per_share": 0.0, "minimum": 0.0, **_keys("commission", commission)},
         "slippage": {"model": "none", **_keys("slippage", slippage)},
     }

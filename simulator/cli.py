@@ -1,4 +1,4 @@
-"""The command line: `tradewind run`, `rehearse`, `check`, `list` and `prove`.
+"""The command line: `tradewind run` and `rehearse`; `check`, `list` and `prove`; `state`, `why` and `diff` of what was run; `new`.
 
 Nothing slow is imported before a command needs it, so that `--help` answers at once.
 """
@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final, NamedTuple
 
 import typer
 from typer.core import TyperGroup
@@ -23,13 +23,22 @@ if TYPE_CHECKING:
     from simulator.loop.clocks import PacedClock
     from simulator.market.tape import Tape
     from simulator.report.results import Result
+    from simulator.report.telling import Columns, Part
     from simulator.scenarios import Scenario
 
 USER_ERROR: Final = 2
 LOOKS_AHEAD: Final = 1
+DIFFERENT: Final = 1
 INTERRUPTED: Final = 130
 BROKEN_PIPE: Final = 141
 NOTES_SHOWN: Final = 12
+
+
+class Spent(NamedTuple):
+    """Seconds of wall time that a run took: in all, and for fitting models."""
+
+    total: float
+    fitting: float
 
 
 class Commands(TyperGroup):
@@ -49,6 +58,7 @@ class Commands(TyperGroup):
 app = typer.Typer(cls=Commands, add_completion=False, no_args_is_help=True, rich_markup_mode=None, pretty_exceptions_enable=False)
 
 Source = Annotated[str, typer.Argument(metavar="SCENARIO", help="A .toml file, or the name of a bundled scenario.")]
+Kept = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder, or a journal file.")]
 Settings = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a key, such as strategy.fast=10. May be given again and again.")
 ]
@@ -96,6 +106,7 @@ def run(
 
     from simulator import assembly, scenarios
     from simulator.kernels.compiled import is_cold
+    from simulator.loop.clocks import FITTING
     from simulator.report import folders
 
     scenario = scenarios.load(source, settings or ())
@@ -106,12 +117,12 @@ def run(
             _console(stderr=True).print("compiling the rules of the market, once on this machine", style="dim")
             assembly.warm_up()
         tape = _tape(scenario)
-        began = perf_counter()
+        began, fitted = perf_counter(), FITTING.seconds
         result = assembly.run(scenario, tape=tape, check=audit, progress=progress)
-        seconds = perf_counter() - began
+        spent = Spent(perf_counter() - began, FITTING.seconds - fitted)
 
     console = _console()
-    _table(console, _outcome(result, seconds))
+    _table(console, _outcome(result, spent))
     if out is not None:
         folders.write(result, out)
         console.print(f"\nrun folder: {out}", soft_wrap=True)
@@ -139,7 +150,7 @@ def rehearse(
 
     from simulator import assembly, scenarios
     from simulator.kernels.compiled import is_cold
-    from simulator.loop.clocks import PacedClock
+    from simulator.loop.clocks import FITTING, PacedClock
 
     scenario = scenarios.load(source, settings or ())
     with scenarios.naming(source, settings or ()), _progress(scenario.name, "bars") as progress:
@@ -148,13 +159,13 @@ def rehearse(
             assembly.warm_up()
         tape = _tape(scenario)
         clock = PacedClock(speed, tape.interval)
-        began = perf_counter()
+        began, fitted = perf_counter(), FITTING.seconds
         with _stopping(clock):
             result = assembly.rehearse(scenario, clock, file, resume=resume, tape=tape, progress=progress)
-        seconds = perf_counter() - began
+        spent = Spent(perf_counter() - began, FITTING.seconds - fitted)
 
     console = _console()
-    _table(console, _outcome(result, seconds))
+    _table(console, _outcome(result, spent))
     console.print(f"\njournal file: {file}", soft_wrap=True)
     if result.interrupted:
         given = [f"--set={setting}" for setting in settings or ()]
@@ -209,6 +220,68 @@ def prove(
         raise typer.Exit(LOOKS_AHEAD)
 
 
+@app.command()
+def state(
+    kept: Kept,
+    at: Annotated[
+        str, typer.Option("--at", metavar="TIME", help="A date, which means the end of that session, a date and time in UTC, or end.")
+    ] = "end",
+) -> None:
+    """Show what a run held at some time.
+
+    That is cash, equity, positions, open orders with what they wait for, and halts. RUN is the folder of `run --out`, or the journal file of
+    `rehearse`, be that finished, stopped, killed or still going on.
+    """
+    from simulator.report import explain, records
+
+    record = records.read(kept)
+    _explain(explain.state(record, records.load_tape(record), at))
+
+
+@app.command()
+def why(kept: Kept, order: Annotated[str, typer.Argument(metavar="ORDER", help="The id of an order, or its client_id.")]) -> None:
+    """Tell the story of an order.
+
+    That is its decision, checks, waits bar by bar, fills, end and costs. A number is taken for an id first, and for a client_id if there is no
+    such id.
+    """
+    from simulator.report import explain, records
+
+    record = records.read(kept)
+    wanted = explain.find_order(record, order)
+    _explain(explain.story(record, records.load_tape(record), wanted))
+
+
+@app.command()
+def diff(
+    first: Kept,
+    second: Annotated[Path, typer.Argument(metavar="RUN", help="Another.")],
+) -> None:
+    """Find where two runs part, and what fed it.
+
+    Ends with 0 if all events and client_ids agree and both runs went equally far, else with 1. What differs only in the scenario, the code or the
+    bars, and changed no event, is a note.
+    """
+    from simulator.report import differences, records
+
+    runs = records.read(first), records.read(second)
+    _explain(differences.difference(*runs))
+    if differences.compare(*runs):
+        raise typer.Exit(DIFFERENT)
+
+
+@app.command()
+def new(name: Annotated[str, typer.Argument(metavar="NAME", help="The package's name, and its folder's.")]) -> None:
+    """Begin a strategy package of your own.
+
+    It has a strategy, a scenario that runs it, and a test that it does not look ahead.
+    """
+    from simulator import scaffold
+
+    folder = scaffold.write(name, Path())
+    _console().print(f"made {folder}{os.sep}: its README.md says how to go on, which is to begin with:\n\n{scaffold.commands(name)}", soft_wrap=True)
+
+
 def _tape(scenario: Scenario) -> Tape:
     """The bars of a scenario. One that has none cannot be run."""
     from simulator import scenarios
@@ -219,7 +292,7 @@ def _tape(scenario: Scenario) -> Tape:
     return tape
 
 
-def _outcome(result: Result, seconds: float) -> Iterator[tuple[str, str]]:
+def _outcome(result: Result, spent: Spent) -> Iterator[tuple[str, str]]:
     """The summary of a run, as labels and values."""
     from collections import Counter
 
@@ -237,13 +310,19 @@ def _outcome(result: Result, seconds: float) -> Iterator[tuple[str, str]]:
     yield "period", _period(tape, rows)
     if result.interrupted:
         yield "interrupted", f"after bar {rows:,} of {len(tape):,}" + (f", which closed {_moment(tape.closed_at[rows - 1])} UTC" if rows else "")
-    yield "bars", f"{rows:,} of {tape.width} instrument{'s' * (tape.width > 1)} in {seconds:.2f} s ({rows / max(seconds, 1e-9):,.0f} bars/s)"
+    pace = f"{rows / max(spent.total, 1e-9):,.0f} bars/s" + (f", {spent.fitting:.2f} s of it fitting models" if spent.fitting else "")
+    yield "bars", f"{rows:,} of {tape.width} instrument{'s' * (tape.width > 1)} in {spent.total:.2f} s ({pace})"
     refused = Counter(order.reason for order in result.orders if order.state == "rejected")
     yield "orders", f"{counts['orders']:,}"
     yield "fills", f"{counts['fills']:,}"
     yield "refused", f"{refused.total():,}" + (f" ({', '.join(f'{why}: {count:,}' for why, count in refused.most_common())})" if refused else "")
     yield "final equity", f"{facts['equity']:,.2f} from {facts['cash_start']:,.2f}"
     yield "return", f"{metric('cumulative_return', '+.2%')} ({metric('annual_return', '+.2%')} a year)"
+    if facts["benchmark"]:
+        yield "benchmark", f"{facts['benchmark']['equity'] / facts['cash_start'] - 1.0:+.2%}: {facts['benchmark']['words']}"
+    if facts["since_first_fill"] and facts["since_first_fill"]["bar"] > 0:
+        since = facts["since_first_fill"]
+        yield "", f"from the first fill on: strategy {since['strategy']:+.2%}, benchmark {since['benchmark']:+.2%}"
     yield "max drawdown", metric("max_drawdown", ".2%")
     yield "volatility", metric("volatility", ".2%")
     yield "Sharpe", metric("sharpe", ".2f")
@@ -337,6 +416,44 @@ def _table(console: Console, rows: Iterator[tuple[str, str]] | Sequence[tuple[st
     table.add_column(overflow="fold")
     for label, value in rows:
         table.add_row(label, value)
+    console.print(table)
+
+
+def _explain(parts: Iterable[Part]) -> None:
+    """Print labels with their values, and tables among them, with an empty line between."""
+    from simulator.report.telling import Columns
+
+    blocks: list[Columns | list[tuple[str, str]]] = []
+    for part in parts:
+        if isinstance(part, Columns):
+            blocks.append(part)
+        elif blocks and isinstance(blocks[-1], list):
+            blocks[-1].append(part)
+        else:
+            blocks.append([part])
+    console = _console()
+    for k, block in enumerate(blocks):
+        if k:
+            console.print()
+        if isinstance(block, Columns):
+            _columns(console, block)
+        else:
+            _table(console, block)
+
+
+def _columns(console: Console, columns: Columns) -> None:
+    """A table under its title: numbers to the right."""
+    from rich.table import Table
+
+    if not columns.rows:
+        console.print(f"{columns.title}: none")
+        return
+    table = Table(box=None, padding=(0, 2, 0, 0), show_edge=False)
+    for k, name in enumerate(columns.names):
+        table.add_column(name, justify="left" if k in columns.texts else "right", overflow="fold")
+    for row in columns.rows:
+        table.add_row(*row)
+    console.print(f"{columns.title}:")
     console.print(table)
 
 

@@ -9,7 +9,7 @@ import sys
 import traceback
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, Field, fields, is_dataclass
 from datetime import date, time
 from math import isnan
@@ -51,7 +51,8 @@ def names(group: str) -> list[str]:
 def build(kind: type, parameters: Mapping[str, object], where: str) -> object:
     """One *kind* with these *parameters*, each of exactly the type that its dataclass field declares.
 
-    A field that is itself a dataclass takes a table. *where* is the table's name, empty for the top of a scenario. Raises ScenarioError naming
+    A field that is itself a dataclass takes a table; where it may be one of several, which each have a field `model`, the table's `model` says which.
+    *where* is the table's name, empty for the top of a scenario. Raises ScenarioError naming
     `where.key`, the value and the way out, PluginError where the class itself is at fault.
     """
     if not is_dataclass(kind):
@@ -189,12 +190,21 @@ def _value(kind: type, field: Field[Any], value: object, where: str) -> object:
     nested = [member for member in (hint, *_members(hint)) if isinstance(member, type) and is_dataclass(member)]
     if any(isinstance(value, member) for member in nested):
         return value
-    if len(nested) == 1:
+    models = _models(nested)
+    if len(nested) == 1 or (nested and len(models) == len(nested)):
         if not isinstance(value, Mapping):
             keys = ", ".join(x.name for x in fields(nested[0]) if x.init)
             raise ScenarioError(f"{where} must be a table of {keys}, was {value!r:.60}")
-        return build(nested[0], value, where)
+        model = str(value.get("model", next(iter(models), "")))
+        if len(nested) > 1 and model not in models:
+            raise ScenarioError(f"{where}.model must be one of {', '.join(models)}, was {value['model']!r:.60}{nearest(model, models)}")
+        return build(models.get(model, nested[0]), value, where)
     return _leaf(hint, value, where, _default(field))
+
+
+def _models(kinds: Sequence[type]) -> dict[str, type]:
+    """Several classes of which a table's `model` chooses one (the first, where it has none), by what their own field `model` is."""
+    return {str(field.default): kind for kind in kinds for field in fields(kind) if field.name == "model"} if len(kinds) > 1 else {}
 
 
 def _members(hint: object) -> tuple[object, ...]:

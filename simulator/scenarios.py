@@ -41,7 +41,8 @@ class Choice:
 class Scenario:
     """What to replay, with which strategy, broker, account and limits.
 
-    *folder* is where relative paths start. *text* is TOML of everything that decides the result, with defaults and overrides and without *folder*.
+    *benchmark* is the instrument that the report compares with (None: an equal share of each). *folder* is where relative paths start. *text* is
+    TOML of everything that decides the result, with defaults and overrides and without *folder*.
     """
 
     name: str
@@ -55,6 +56,7 @@ class Scenario:
     risk: Limits
     folder: Path
     text: str
+    benchmark: str | None = None
 
 
 class Parts(NamedTuple):
@@ -73,10 +75,13 @@ class _Head:
     title: str = ""
     caveats: tuple[str, ...] = ()
     seed: int = 0
+    benchmark: str | None = None
 
     def __post_init__(self) -> None:
         if not self.name.strip():
             raise ValueError(f"name must be a word or two, was {self.name!r}")
+        if self.benchmark is not None and not self.benchmark.strip():
+            raise ValueError(f"benchmark must be the symbol of an instrument, was {self.benchmark!r}")
         if not 0 <= self.seed < 2**63:
             raise ValueError(f"seed must be in 0..{2**63 - 1}, was {self.seed}")
 
@@ -182,7 +187,7 @@ def _toml_value(text: str, override: str) -> Any:
 
 
 def _scenario(tables: dict[str, Any], path: Path) -> Scenario:
-    known = {"name", "title", "caveats", "seed", "feed", "strategy", "broker", "account", "risk"}
+    known = {"name", "title", "caveats", "seed", "benchmark", "feed", "strategy", "broker", "account", "risk"}
     for key, value in tables.items():
         if key not in known:
             raise ScenarioError(f"no such key '{key}'{nearest(key, known)}{_home(key, value)}")
@@ -194,12 +199,23 @@ def _scenario(tables: dict[str, Any], path: Path) -> Scenario:
     folder = path.resolve().parent
     parts = {table: _part(table, choice, folder) for table, choice in choices.items()}
     text = _text(head, choices, parts, {"account": account, "risk": risk}, folder)
-    return Scenario(head.name, head.title or head.name, head.caveats, head.seed, **choices, account=account, risk=risk, folder=folder, text=text)
+    return Scenario(
+        head.name,
+        head.title or head.name,
+        head.caveats,
+        head.seed,
+        **choices,
+        account=account,
+        risk=risk,
+        folder=folder,
+        text=text,
+        benchmark=head.benchmark,
+    )
 
 
 def _home(key: str, value: object) -> str:
     """In TOML a key that comes after a table's header belongs to it, and one before the first header to none: say where it may belong."""
-    if isinstance(value, dict) or get_close_matches(key, ("name", "title", "caveats", "seed"), cutoff=0.6):
+    if isinstance(value, dict) or get_close_matches(key, ("name", "title", "caveats", "seed", "benchmark"), cutoff=0.6):
         return ""
     return " (a plug-in's parameters go below its [table])"
 

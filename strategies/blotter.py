@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from datetime import date
 from pathlib import Path
 
-from simulator import Order, OrderError, Proposal, Ticket, View, read_tickets
+from simulator import Conditions, Order, OrderError, Proposal, Ticket, View, read_tickets
 
 
 @dataclass
@@ -35,10 +35,10 @@ class Blotter:
     def on_bars(self, view: View) -> Proposal:
         if self.tickets is None or view.row == 0:
             self._sort(view)
-        orders = [self._order(view, ticket) for ticket in self.due.pop(view.row, ())]
+        due = self.due.pop(view.row, [])
         while self.dated and self.dated[-1][0] <= view.session:
-            orders.append(self._order(view, self.dated.pop()[1]))
-        return orders
+            due.append(self.dated.pop()[1])
+        return self._orders(view, due)
 
     def _sort(self, view: View) -> None:
         """Sort the orders by the bar after which they go out: those with a date after the first bar of that session, or of the next there is."""
@@ -55,5 +55,27 @@ class Blotter:
         self.dated.sort(key=lambda due: due[0])
         self.dated.reverse()
 
-    def _order(self, view: View, ticket: Ticket) -> Order:
-        return view.order(ticket.quantity, ticket.symbol, ticket.kind, ticket.limit, ticket.stop, ticket.tif, ticket.client_id)
+    def _orders(self, view: View, due: Sequence[Ticket]) -> list[Order]:
+        """The orders of these tickets, with what ties them to each other."""
+        ids: dict[str, int] = {}
+        pairs: dict[str, int] = {}
+        orders = []
+        for x in due:
+            order = view.order(
+                x.quantity,
+                x.symbol,
+                x.kind,
+                x.limit,
+                x.stop,
+                x.tif,
+                x.client_id,
+                trail=x.trail,
+                trail_fraction=x.trail_fraction,
+                until=x.until,
+            )
+            ids[x.client_id] = order.id
+            if x.parent or x.oco:
+                ties = (order.conditions or Conditions())._replace(parent=ids.get(x.parent, 0), oco=pairs.setdefault(x.oco, order.id) if x.oco else 0)
+                order = order._replace(conditions=ties)
+            orders.append(order)
+        return orders

@@ -8,7 +8,7 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from simulator import DataError, FloatArray, IntArray, Proposal, RegimeModel, View, fit_regimes
+from simulator import DataError, FloatArray, IntArray, OrderBatch, Proposal, RegimeModel, View, fit_regimes
 
 
 class Fit(NamedTuple):
@@ -83,12 +83,6 @@ class Regime:
     band: float = 0.1
     weight_max: float = 1.0
 
-    rows: list[int] = field(default_factory=list, init=False, repr=False)
-    """The bars that were seen; `regimes` and `posteriors` have an entry for each."""
-    regimes: list[IntArray] = field(default_factory=list, init=False, repr=False)
-    """The regime held in each instrument: (instruments,), -1 before there is one."""
-    posteriors: list[FloatArray] = field(default_factory=list, init=False, repr=False)
-    """The filtered probabilities: (instruments, states), NaN before the first fit."""
     fits: list[Fit] = field(default_factory=list, init=False, repr=False)
     tracks: list[Track] = field(default_factory=list, init=False, repr=False)
     asked: FloatArray = field(default_factory=lambda: np.zeros(0), init=False, repr=False)
@@ -121,7 +115,7 @@ class Regime:
         if not len(self.asked):
             self.tracks = self.tracks or [Track(fit_at=self.window) for _ in range(width)]
             self.asked, self.quiet = np.zeros(width), np.zeros(width, np.int64)
-        fresh = view.ages == 0
+        fresh, fitted = view.ages == 0, len(self.fits)
         wanted, switched = np.full(width, nan), np.zeros(width, bool)
         for i in np.flatnonzero(fresh).tolist():
             track = self.tracks[i]
@@ -130,8 +124,10 @@ class Regime:
                 self._fit(view.row, i)
             switched[i] = track.settle(self.hysteresis, self.dwell)
             wanted[i] = self.weight(track)
-        self._note(view.row)
-        return self._orders(view, fresh, wanted / width, switched)
+        self._plot(view)
+        remarks = [view.remark(self.told(fit), fit.instrument) for fit in self.fits[fitted:]]
+        orders = self._orders(view, fresh, wanted / width, switched)
+        return [*remarks, orders] if remarks and orders else remarks or orders or ()
 
     def weight(self, track: Track) -> float:
         """The weight that a regime deserves, of the whole of one instrument's share."""
@@ -158,14 +154,27 @@ class Regime:
         track.posterior = track.model.filter(past)[0][-1]
         self.fits.append(Fit(row, instrument, track.model))
 
-    def _note(self, row: int) -> None:
-        """Keep what was known at this bar, for the report."""
-        unknown = np.full(self.states, nan)
-        self.rows.append(row)
-        self.regimes.append(np.array([track.held for track in self.tracks]))
-        self.posteriors.append(np.array([unknown if track.posterior is None else track.posterior for track in self.tracks]))
+    def _plot(self, view: View) -> None:
+        """Put the filtered probabilities on record, each instrument's from its first fit on."""
+        for symbol, track in zip(view.symbols, self.tracks, strict=True):
+            if track.posterior is not None:
+                chart = "regime" if len(self.tracks) == 1 else f"regime {symbol}"
+                for state, probability in enumerate(track.posterior.tolist()):
+                    view.plot(chart, self.name(state), probability)
 
-    def _orders(self, view: View, fresh: np.ndarray, wanted: FloatArray, switched: np.ndarray) -> Proposal:
+    def told(self, fit: Fit) -> str:
+        """A change of the model in words; numbers are rounded, since the last digits of a fit differ from machine to machine."""
+        if fit.model is None:
+            return f"the model stays: {fit.why_not}"
+        means, deviations = fit.model.means.ravel().tolist(), np.sqrt(fit.model.covars).ravel().tolist()
+        states = ", ".join(f"{self.name(k)} {x:+.4%} and {y:.4%}" for k, (x, y) in enumerate(zip(means, deviations, strict=True)))
+        return f"the model is fitted anew to {fit.model.rows} returns; mean and deviation of each: {states}"
+
+    def name(self, state: int) -> str:
+        """A state's name, counted from 1: the lowest is the bear, the highest the bull."""
+        return f"state {state + 1}" + {0: " (bear)", self.states - 1: " (bull)"}.get(state, "")
+
+    def _orders(self, view: View, fresh: np.ndarray, wanted: FloatArray, switched: np.ndarray) -> OrderBatch | None:
         self.quiet += fresh
         moved = np.abs(wanted - self.asked) >= max(self.band / len(wanted), 1e-9)
         due = fresh & ((moved & (self.quiet >= self.dwell)) if self.mode == "posterior" else (moved | switched)) & (wanted != self.asked)
@@ -173,7 +182,7 @@ class Regime:
         if not due.all() and not view.open_orders:
             due |= fresh & (wanted != 0.0) & (self.asked != 0.0) & (view.position == 0.0)
         if not due.any():
-            return ()
+            return None
         self.asked = np.where(due, wanted, self.asked)
         self.quiet[due] = 0
         return view.rebalance(np.where(due, wanted, nan))

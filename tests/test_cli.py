@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import pty
+import shutil
+import sqlite3
 import subprocess
 import sys
 from pathlib import Path
@@ -89,7 +91,7 @@ def test_a_scenario_with_a_closed_form_ends_there(tmp_path: Path, name: str, equ
 
 
 def test_a_run_shows_what_came_of_it() -> None:
-    done = shown("run", "dotcom_bust")
+    done = shown("run", "dotcom_trend")
     assert done.exit_code == 0, done.output
     labels = [line.split("  ")[0] for line in done.stdout.splitlines() if line and not line.startswith(" ")]
     assert labels == [
@@ -107,7 +109,7 @@ def test_what_is_set_is_what_runs() -> None:
 
 
 def test_a_halt_and_its_refusals_are_shown() -> None:
-    done = shown("run", "dotcom_bust", "--set", "risk.drawdown_max=0.2")
+    done = shown("run", "dotcom_trend", "--set", "risk.drawdown_max=0.2")
     assert "drawdown (equity " in done.stdout
     assert "(trading halted: " in done.stdout
 
@@ -244,13 +246,13 @@ def test_check_finds_what_only_the_data_tells(mine: Path) -> None:
 def test_list_tells_of_scenarios_and_plug_ins() -> None:
     done = shown("list")
     assert done.exit_code == 0
-    for fragment in ("dotcom_bust", "A price that never moves", "moving_average_cross", "Hold what is rising", "simulated", "packaged"):
+    for fragment in ("dotcom_trend", "A price that never moves", "moving_average_cross", "Hold what is rising", "simulated", "packaged"):
         assert fragment in done.stdout
     assert "cannot be" not in done.stdout
 
 
 def test_prove_passes_what_does_not_look_ahead() -> None:
-    done = shown("prove", "dotcom_bust", "--points", "2", "--set", "feed.end=1999-12-31")
+    done = shown("prove", "dotcom_trend", "--points", "2", "--set", "feed.end=1999-12-31")
     assert done.exit_code == 0, done.output
     assert "no look-ahead found" in done.stdout
 
@@ -266,6 +268,103 @@ def test_prove_needs_a_point() -> None:
     assert (done.exit_code, done.stderr) == (2, "error: flat: prove needs at least 1 point, was 0\n")
 
 
+# --- State, why, diff, new
+
+
+@pytest.fixture(scope="module")
+def walked(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with two runs of `walks`, one with another seed, and the journal file of a rehearsal of the first."""
+    folder = tmp_path_factory.mktemp("walked")
+    for out, seed in (("one", 7), ("two", 8)):
+        assert shown("run", "walks", "--set", f"seed={seed}", "--out", str(folder / out)).exit_code == 0
+    assert shown("rehearse", "walks", "--speed=inf", f"--journal={folder / 'journal'}").exit_code == 0
+    return folder
+
+
+@pytest.mark.parametrize("name", ["one", "journal"])
+def test_state_ends_where_the_run_ended(walked: Path, name: str) -> None:
+    ended = next(line for line in shown("run", "walks").stdout.splitlines() if line.startswith("final equity")).split()[2]
+    done = shown("state", str(walked / name))
+    assert done.exit_code == 0, done.output
+    assert f"equity      {ended}" in done.stdout
+    assert "positions:" in done.stdout
+    at = shown("state", str(walked / name), "--at", "2020-01-05")
+    assert "bar 2: 2020-01-03 (closed 2020-01-04 00:00 UTC)" in at.stdout
+    assert "positions: none" in at.stdout
+
+
+@pytest.mark.parametrize("name", ["one", "journal"])
+def test_why_tells_the_story_of_an_order(walked: Path, name: str) -> None:
+    done = shown("why", str(walked / name), "1")
+    assert done.exit_code == 0, done.output
+    labels = [line.split("  ")[0] for line in done.stdout.splitlines() if line and not line.startswith(" ")]
+    assert [label for label in labels if not label.startswith("20")] == [
+        "run", "order", "wish", "decided", "bar", "checks", "bars:", "fills:", "end", "cost",
+    ]  # fmt: skip
+    assert "volume cap" in done.stdout
+
+
+@pytest.mark.parametrize("width", ["80", "160"])
+def test_no_digit_is_lost_where_the_terminal_is_narrow(walked: Path, width: str) -> None:
+    """Lines break, and nothing is cut off."""
+    one, two = str(walked / "one"), str(walked / "two")
+    for arguments in (["state", one], ["why", one, "1"], ["diff", one, two]):
+        done = CliRunner().invoke(app, arguments, env={"COLUMNS": width})
+        assert done.stderr == ""
+        assert max(map(len, done.stdout.splitlines())) <= int(width)
+        assert "\N{HORIZONTAL ELLIPSIS}" not in done.stdout
+
+
+def test_diff_ends_with_0_only_if_nothing_differs(walked: Path) -> None:
+    same, other = shown("diff", str(walked / "one"), str(walked / "journal")), shown("diff", str(walked / "one"), str(walked / "two"))
+    assert (same.exit_code, other.exit_code) == (0, 1), same.output + other.output
+    assert "and how far both were run" in same.stdout
+    for fragment in ("the first 0 events", "from row 0 on", "run 1  W", "other bars from bar 0 on", "seed: 7 in run 1, 8 in run 2"):
+        assert fragment in other.stdout, other.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["state", "walks"], "walks: there is no such run"),
+        (["state", "{}"], "is no run folder: it has no summary.json"),
+        (["state", "{}/one/summary.json"], "is a file of a run folder: give the folder"),
+        (["state", "{}/one", "--at", "tomorrow"], "--at must be a date"),
+        (["state", "{}/one", "--at", "2001-01-01"], "--at 2001-01-01 is before the first bar of"),
+        (["why", "{}/one", "mine"], "has no order 'mine': there are "),
+        (["diff", "{}/one", "{}/three"], "three: there is no such run"),
+        (["new", "a-b"], "was 'a-b'"),
+    ],
+)
+def test_what_cannot_be_explained_is_one_line(arguments: list[str], said: str, walked: Path) -> None:
+    done = shown(*(argument.format(walked) for argument in arguments))
+    assert (done.exit_code, done.stdout, done.stderr.count("\n")) == (2, "", 1)
+    assert done.stderr.startswith("error: ")
+    assert said in done.stderr
+
+
+def test_a_journal_with_a_row_changed_is_refused_by_that_row(walked: Path, tmp_path: Path) -> None:
+    shutil.copy(walked / "journal", tmp_path / "journal")
+    file = sqlite3.connect(tmp_path / "journal")
+    with file:
+        file.execute("UPDATE rows SET at = at + 1 WHERE id = 3")
+    file.close()
+    for arguments in (["state", "{}/journal"], ["why", "{}/journal", "1"], ["diff", "{}/journal", f"{walked}/one"]):
+        done = shown(*(argument.format(tmp_path) for argument in arguments))
+        assert (done.exit_code, done.stdout) == (2, "")
+        assert "row 3 was changed" in done.stderr
+
+
+def test_new_makes_a_package_and_says_how_to_go_on(tmp_path: Path) -> None:
+    done = run(tmp_path, "new", "my_ideas")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "pip install --editable my_ideas" in done.stdout
+    assert (tmp_path / "my_ideas" / "pyproject.toml").is_file()
+    again = run(tmp_path, "new", "my_ideas")
+    assert (again.returncode, again.stdout) == (2, "")
+    assert again.stderr == "error: my_ideas is there already: choose another name, or delete it\n"
+
+
 def test_the_version_is_the_packages() -> None:
     assert shown("--version").stdout == f"tradewind {simulator.__version__}\n"
 
@@ -273,4 +372,4 @@ def test_the_version_is_the_packages() -> None:
 def test_help_names_every_command() -> None:
     done = shown("--help")
     assert done.exit_code == 0
-    assert all(command in done.stdout for command in ("run", "check", "list", "prove"))
+    assert all(command in done.stdout for command in ("run", "rehearse", "check", "list", "prove", "state", "why", "diff", "new"))

@@ -14,7 +14,7 @@ from simulator.assembly import run
 SCRIPT = """
 from simulator import load
 from simulator.assembly import run
-for name in ("walks", "dotcom_bust"):
+for name in ("walks", "dotcom_trend", "dotcom_bust"):
     result = run(load(name))
     print(result.hash, result.run_id, repr(float(result.equity[-1])), len(result.fills))
 """

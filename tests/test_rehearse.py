@@ -24,6 +24,7 @@ from simulator.cli import app
 from simulator.loop.clocks import PacedClock
 from simulator.loop.journal import FILL
 from simulator.loop.store import recorded, verify
+from simulator.scenarios import bundled
 
 KILLS = 50 if os.environ.get("TRADEWIND_HYPOTHESIS") == "nightly" else 5
 
@@ -104,7 +105,7 @@ def wait_for(what: Callable[[], bool], seconds: float = 60.0) -> None:
         time.sleep(0.002)
 
 
-@pytest.mark.parametrize("name", ["walks", "dotcom_bust"])
+@pytest.mark.parametrize("name", sorted(bundled()))
 def test_the_journal_of_a_rehearsal_is_that_of_a_replay(name: str, tmp_path: Path) -> None:
     scenario, path = load(name), tmp_path / "j"
     replay = run(scenario)

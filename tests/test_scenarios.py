@@ -186,6 +186,12 @@ MALFORMED = {
         '[feed]\nkind = "packaged"\nsource = "vix"\n' + STRATEGY,
         ["broker.timing must be 'next_close'", "closes only; was 'next_open'"],
     ),
+    "a benchmark that nobody feeds": (
+        'benchmark = "FLAP"\n' + GOOD,
+        ["benchmark must be an instrument of the feed: there is no 'FLAP'; did you mean 'FLAT'?"],
+    ),
+    "an empty benchmark": ('benchmark = ""\n' + GOOD, ["benchmark must be the symbol of an instrument, was ''"]),
+    "a benchmark that is no text": ("benchmark = 3\n" + GOOD, ["benchmark must be text", "was 3"]),
     "no bars": (GOOD.replace("bars = 10", "bars = 0"), ["feed.bars must be from 1 to 100 million, was 0"]),
 }
 
@@ -301,6 +307,14 @@ def test_the_text_holds_defaults_so_that_saying_one_changes_nothing(write: Write
     assert load(write(GOOD)).text == load(write(GOOD + '[broker]\ntiming = "next_open"\n[account]\ncash = 1_000_000\n')).text
 
 
+def test_a_benchmark_is_in_the_text_only_where_there_is_one(write: Write) -> None:
+    without = load(write(GOOD))
+    named = load(write('benchmark = "FLAT"\n' + GOOD))
+    assert (without.benchmark, named.benchmark) == (None, "FLAT")
+    assert named.text.replace('benchmark = "FLAT"\n', "") == without.text
+    assert load(write(named.text)).benchmark == "FLAT"
+
+
 def test_the_text_does_not_say_where_the_scenario_lies(write: Write) -> None:
     path = write(GOOD)
     assert str(path.parent) not in load(path).text
@@ -379,7 +393,7 @@ def test_a_wrong_override_is_named(write: Write, override: str, sentence: str) -
 
 
 def test_the_bundled_scenarios_load_and_say_what_they_are() -> None:
-    assert {"dotcom_bust", "survivors", "flat", "trend", "jump", "walks"} <= set(bundled())
+    assert {"dotcom_bust", "dotcom_trend", "survivors", "flat", "trend", "jump", "walks"} <= set(bundled())
     for name in bundled():
         scenario = load(name)
         assert scenario.name == name

@@ -19,7 +19,7 @@ def test_only_symbol_and_quantity_are_needed() -> None:
     assert made[:4] == ("0", "X", 10, OrderKind.MARKET)
     assert isnan(made.limit)
     assert isnan(made.stop)
-    assert made[6:] == (TimeInForce.GTC, 0, "")
+    assert made[6:9] == (TimeInForce.GTC, 0, "")
 
 
 def test_an_order_may_say_everything() -> None:
@@ -90,7 +90,7 @@ def test_the_rows_of_a_frame_are_orders_with_holes_where_they_say_nothing() -> N
         ({"symbol": "X", "quantity": "nan"}, "order 0: quantity must be a number, was 'nan'"),
         ({"symbol": "X", "quantity": 1, "limt": 9}, "order 0: no such key 'limt'; did you mean 'limit'?"),
         ({"symbol": "X", "quantity": 1, "kind": "markt"}, "order 0: kind 'markt' is unknown; did you mean 'market'?"),
-        ({"symbol": "X", "quantity": 1, "tif": "GTD"}, "order 0: tif 'GTD' is unknown; did you mean 'gtc'?"),
+        ({"symbol": "X", "quantity": 1, "tif": "GTX"}, "order 0: tif 'GTX' is unknown; did you mean 'gtd'?"),
         ({"symbol": "X", "quantity": 1, "kind": "limit"}, "order 0: a limit order needs a limit price"),
         ({"symbol": "X", "quantity": 1, "kind": "stop"}, "order 0: a stop order needs a stop price"),
         ({"symbol": "X", "quantity": 1, "kind": "stop_limit", "limit": 9}, "order 0: a stop_limit order needs a stop price"),

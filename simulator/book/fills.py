@@ -8,7 +8,10 @@ from simulator.book.orders import FloatArray, IntArray, Order
 
 
 class Fill(NamedTuple):
-    """A trade that happened. *price* is what was paid, *slippage* the money lost against the price before it, *commission* is apart."""
+    """A trade that happened. *price* is what was paid, *slippage* the money lost against the price before it, *commission* is apart.
+
+    An *ambiguous* one hangs on the order of events inside its bar, which nobody knows: on another path it would have been another, or none.
+    """
 
     order: int
     instrument: int
@@ -17,6 +20,7 @@ class Fill(NamedTuple):
     slippage: float
     commission: float
     taker: bool
+    ambiguous: bool = False
 
 
 class FillBatch(NamedTuple):

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import IntEnum, StrEnum
-from math import nan
-from typing import NamedTuple
+from math import inf, nan
+from typing import Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -24,15 +24,19 @@ class OrderKind(IntEnum):
     LIMIT = rules.LIMIT
     STOP = rules.STOP
     STOP_LIMIT = rules.STOP_LIMIT
+    TRAILING_STOP = rules.TRAILING_STOP
+    MARKET_ON_OPEN = rules.MARKET_ON_OPEN
+    MARKET_ON_CLOSE = rules.MARKET_ON_CLOSE
 
 
 class TimeInForce(IntEnum):
-    """How long an order lives: until cancelled, to the end of its session, or for the one bar it meets."""
+    """How long an order lives: until cancelled, to the end of its session, for the one bar it meets, or until a time of its own."""
 
     GTC = rules.GTC
     DAY = rules.DAY
     IOC = rules.IOC
     FOK = rules.FOK
+    GTD = rules.GTD
 
 
 class OrderState(StrEnum):
@@ -76,6 +80,14 @@ class Reason(IntEnum):
     DUPLICATE = 23
     CLIENT_ID_REUSED = 24
     CHILDREN_ENDED = 25
+    DEADLINE = 26
+    PARENT = rules.PARENT
+    PARENT_ENDED = 28
+    OCO = rules.OCO
+    AUCTION = rules.AUCTION
+    GOOD_TILL = rules.GOOD_TILL
+    LINKED = 33
+    NO_AUCTION = 34
 
     @property
     def words(self) -> str:
@@ -109,21 +121,167 @@ _WORDS = {
     Reason.DUPLICATE: "sent before: the first answer stands",
     Reason.CLIENT_ID_REUSED: "this client_id was used for another order",
     Reason.CHILDREN_ENDED: "its slices ended unfilled",
+    Reason.DEADLINE: "not done by its deadline",
+    Reason.PARENT: "its parent has not filled",
+    Reason.PARENT_ENDED: "its parent ended",
+    Reason.OCO: "the other order of its pair filled",
+    Reason.AUCTION: "not its auction yet",
+    Reason.GOOD_TILL: "past its good-till date",
+    Reason.LINKED: "the quantity of a linked order stays as it is",
+    Reason.NO_AUCTION: "no bar of this data is known to be the last of its session",
 }
+
+
+Residual = Literal["market", "cancel"]
 
 
 @dataclass(frozen=True, slots=True)
 class Twap:
-    """Work an order in *slices* equal market orders, one every *seconds*, the first at once."""
+    """Work an order in *slices* equal orders, one every *seconds*, the first at once: time-weighted average price.
+
+    What every schedule has in common: slices are whole multiples of *round_lot* of the instrument's lots, but for one that carries an odd remainder,
+    and are orders of the parent's own kind and limit. The deadline comes when the last slice has had its time. With *residual* "market" what is not
+    sent by then is sent at once, and what was sent stays at the market; with "cancel" the order ends there, and its open slices with it.
+    """
 
     slices: int
     seconds: float
+    residual: Residual = "market"
+    round_lot: int = 1
+    model: Literal["twap"] = field(default="twap", kw_only=True)
 
     def __post_init__(self) -> None:
-        if not 1 <= self.slices <= 10_000:
-            raise ValueError(f"slices must be 1 to 10000, was {self.slices!r}")
-        if not 1e-9 <= self.seconds <= 1e9:
-            raise ValueError(f"seconds must be a nanosecond to a billion seconds, was {self.seconds!r}")
+        _check(self.slices, self.seconds, self.residual, self.round_lot)
+
+    def words(self) -> str:
+        """The schedule as a person would say it."""
+        return f"cut into {self.slices} slices, one every {self.seconds:g} s{_ending(self.residual)}"
+
+
+@dataclass(frozen=True, slots=True)
+class Vwap:
+    """Work an order in *slices*, one every *seconds*, each in proportion to the volume that its time of the session had on average over the
+    *sessions* before: volume-weighted average price.
+
+    Today's own volume changes nothing. Where no earlier session is known, or none traded at these times, slices are equal. The rest as in `Twap`.
+    """
+
+    slices: int
+    seconds: float
+    sessions: int = 20
+    residual: Residual = "market"
+    round_lot: int = 1
+    model: Literal["vwap"] = field(default="vwap", kw_only=True)
+
+    def __post_init__(self) -> None:
+        _check(self.slices, self.seconds, self.residual, self.round_lot)
+        _at_least("sessions", self.sessions, 1)
+
+    def words(self) -> str:
+        """The schedule as a person would say it."""
+        return (
+            f"cut into {self.slices} slices, one every {self.seconds:g} s, by the volume of the {self.sessions} sessions before"
+            f"{_ending(self.residual)}"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Pov:
+    """Work an order as a share *rate* of the volume (POV, participation): each time a bar has closed, a slice of that share of its volume is sent.
+
+    The first is sent at once, by the last bar that has closed. A slice never exceeds that share, so that what whole lots leave over is not caught up.
+    The deadline is *seconds* after the order reached the market. Data without volume has all sent at once. The rest as in `Twap`.
+    """
+
+    rate: float
+    seconds: float
+    residual: Residual = "market"
+    round_lot: int = 1
+    model: Literal["pov"] = field(default="pov", kw_only=True)
+
+    def __post_init__(self) -> None:
+        if not 0.0 < self.rate <= 1.0:
+            raise ValueError(f"rate must be in (0, 1], was {self.rate!r}")
+        _check(1, self.seconds, self.residual, self.round_lot)
+
+    def words(self) -> str:
+        """The schedule as a person would say it."""
+        return f"sent as {self.rate:.4g} of each bar's volume once it has closed, for {self.seconds:g} s{_ending(self.residual)}"
+
+
+@dataclass(frozen=True, slots=True)
+class AlmgrenChriss:
+    """Work an order in *slices*, one every *seconds*, larger at first: the least of expected cost + *risk_aversion* x its variance.
+
+    *risk_aversion* is per unit of money; 0 is an equal pace. Trading at the pace of one average day's volume a day moves the price by *impact* daily
+    volatilities while it lasts. Volatility and volume are those of the *sessions* before; slices are equal where these are not known. A permanent
+    impact costs the same at any pace, up to the length of a slice, and is left out. The rest as in `Twap`. Source: Almgren and Chriss, Optimal
+    execution of portfolio transactions, Journal of Risk 3 (2000).
+    """
+
+    slices: int
+    seconds: float
+    risk_aversion: float = 1e-6
+    impact: float = 1.0
+    sessions: int = 20
+    residual: Residual = "market"
+    round_lot: int = 1
+    model: Literal["almgren_chriss"] = field(default="almgren_chriss", kw_only=True)
+
+    def __post_init__(self) -> None:
+        _check(self.slices, self.seconds, self.residual, self.round_lot)
+        _at_least("sessions", self.sessions, 3)
+        if not 0.0 <= self.risk_aversion < inf:
+            raise ValueError(f"risk_aversion must be 0 or above, was {self.risk_aversion!r}")
+        if not 0.0 < self.impact < inf:
+            raise ValueError(f"impact must be above 0, was {self.impact!r}")
+
+    def words(self) -> str:
+        """The schedule as a person would say it."""
+        return (
+            f"cut into {self.slices} slices, one every {self.seconds:g} s, larger at first (Almgren-Chriss, risk aversion {self.risk_aversion:g})"
+            f"{_ending(self.residual)}"
+        )
+
+
+Schedule = Twap | Vwap | Pov | AlmgrenChriss
+"""How an order is cut in time."""
+
+
+def _check(slices: int, seconds: float, residual: str, round_lot: int) -> None:
+    """Refuse what no schedule can have."""
+    if not 1 <= slices <= 10_000:
+        raise ValueError(f"slices must be 1 to 10000, was {slices!r}")
+    if not 1e-9 <= seconds <= 1e9:
+        raise ValueError(f"seconds must be a nanosecond to a billion seconds, was {seconds!r}")
+    if residual not in ("market", "cancel"):
+        raise ValueError(f"residual must be 'market' or 'cancel', was {residual!r}")
+    _at_least("round_lot", round_lot, 1)
+
+
+def _at_least(name: str, value: int, least: int) -> None:
+    if not value >= least:
+        raise ValueError(f"{name} must be at least {least}, was {value!r}")
+
+
+def _ending(residual: str) -> str:
+    return "; what is left at the deadline is cancelled" if residual == "cancel" else ""
+
+
+class Conditions(NamedTuple):
+    """What a plain order does without.
+
+    A trailing stop stands *trail* in price, or the share *trail_fraction*, behind the best price since it was sent. A GTD order lives up to *until*,
+    in UTC nanoseconds. An order with a *parent* (an id of the same proposal) waits for it: it may trade what its parent has filled, in proportion to
+    their lots. Orders with the same *oco* (the id of the first of them) are one cancels other: of equal lots in one instrument they share what is
+    left, others end when the first of them trades.
+    """
+
+    trail: float = nan
+    trail_fraction: float = nan
+    until: int = 0
+    parent: int = 0
+    oco: int = 0
 
 
 class Order(NamedTuple):
@@ -137,7 +295,8 @@ class Order(NamedTuple):
     stop: float = nan
     tif: int = rules.GTC
     client_id: str = ""
-    schedule: Twap | None = None
+    schedule: Schedule | None = None
+    conditions: Conditions | None = None
 
 
 class Cancel(NamedTuple):
@@ -207,9 +366,20 @@ def _no_prices(count: int) -> FloatArray:
 NO_INSTRUMENTS: IntArray = np.empty(0, np.int64)
 
 
-Wish = Order | Cancel | Replace | OrderBatch
+class Remark(NamedTuple):
+    """Words that a strategy wants on record, under an *id* from the sequence of orders: that a model changed, say. It changes nothing.
+
+    *instrument* is what they are about; -1 is none.
+    """
+
+    id: int
+    instrument: int
+    words: str
+
+
+Wish = Order | Cancel | Replace | OrderBatch | Remark
 Proposal = Sequence[Wish] | OrderBatch
-"""What a strategy may return: a sequence of orders, cancels, replacements and batches, or one batch."""
+"""What a strategy may return: a sequence of orders, cancels, replacements, batches and remarks, or one batch."""
 
 
 class OrderIds:

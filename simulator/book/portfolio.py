@@ -55,7 +55,7 @@ class Portfolio:
         self._worth = None
         for event in events:
             if type(event) is Fill:
-                _, i, traded, price, _, commission, _ = event
+                _, i, traded, price, _, commission, _, _ = event
                 up, down, multiplier, size, _, _ = self._terms[i]
                 self.cash = self.cash - traded * up / down * multiplier * price - commission
                 lots, self._averages[i], self._realised[i] = after(self._lots[i], self._averages[i], self._realised[i], traded, price, size)

@@ -18,12 +18,16 @@ MARKET: Final = 0
 LIMIT: Final = 1
 STOP: Final = 2
 STOP_LIMIT: Final = 3
+TRAILING_STOP: Final = 4
+MARKET_ON_OPEN: Final = 5
+MARKET_ON_CLOSE: Final = 6
 
 # How long an order lives.
 GTC: Final = 0
 DAY: Final = 1
 IOC: Final = 2
 FOK: Final = 3
+GTD: Final = 4
 
 # When a market order that was decided at a close is filled.
 NEXT_OPEN: Final = 0
@@ -55,6 +59,10 @@ HALTED: Final = 16
 EMPTY: Final = 17
 NO_PRICE: Final = 18
 BAD_PRICE: Final = 19
+PARENT: Final = 27
+OCO: Final = 29
+AUCTION: Final = 30
+GOOD_TILL: Final = 31
 
 # How an order ended.
 OPEN: Final = 0
@@ -124,6 +132,16 @@ def place(lots: int, kind: int, limit: float, stop: float, tick_up: float, tick_
         if not stop > 0.0:
             reason = BAD_PRICE
     return limit, stop, reason
+
+
+def trail(lots: int, extreme: float, amount: float, fraction: float, tick_up: float, tick_down: float) -> float:
+    """Where a trailing stop stands when the best price since it was sent is *extreme* (the lowest for a buy): *amount*, or *fraction* of the
+    extreme, behind it, on the grid, rounded away from the market as stops are not: buys up, sells down.
+    """
+    behind = extreme * fraction if fraction > 0.0 else amount
+    if lots > 0:
+        return on_grid(extreme + behind, tick_up, tick_down, True)
+    return on_grid(extreme - behind, tick_up, tick_down, False)
 
 
 def meet(

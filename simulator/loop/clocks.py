@@ -4,13 +4,46 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import Final
+from functools import wraps
+from typing import Final, ParamSpec, TypeVar
 
 from simulator.errors import ScenarioError
 
 SECOND: Final = 1_000_000_000
 LOOK_SECONDS: Final = 0.2
 """How long a paced clock sleeps before it looks whether it was asked to stop."""
+
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class Stopwatch:
+    """How many *seconds* of wall time the functions that it wraps have taken in this process so far. For summaries: no result may depend on it."""
+
+    __slots__ = ("_depth", "seconds")
+
+    def __init__(self) -> None:
+        self.seconds, self._depth = 0.0, 0
+
+    def __call__(self, function: Callable[P, R]) -> Callable[P, R]:
+        """*function*, timed. What one timed function spends in another counts once."""
+
+        @wraps(function)
+        def timed(*args: P.args, **kwargs: P.kwargs) -> R:
+            began, self._depth = time.perf_counter(), self._depth + 1
+            try:
+                return function(*args, **kwargs)
+            finally:
+                self._depth -= 1
+                if not self._depth:
+                    self.seconds += time.perf_counter() - began
+
+        return timed
+
+
+FITTING: Final = Stopwatch()
+"""What the fitting of models takes: see simulator.models."""
 
 
 class ReplayClock:

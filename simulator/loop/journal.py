@@ -15,7 +15,7 @@ from typing import Final
 import numpy as np
 
 from simulator.book.fills import Ended, Event, Fill, FillBatch, Halt, Replaced, Sliced, Waited
-from simulator.book.orders import Cancel, FloatArray, IntArray, Order, OrderBatch, Refusal, Replace, Wish
+from simulator.book.orders import Cancel, FloatArray, IntArray, Order, OrderBatch, Refusal, Remark, Replace, Wish
 from simulator.book.portfolio import Portfolio
 from simulator.kernels import batches
 from simulator.market.tape import Bars, Tape
@@ -37,8 +37,10 @@ SLICED: Final = 9
 HALT: Final = 10
 CLEARED: Final = 11
 REPLACED: Final = 12
+REMARK: Final = 13
+CONDITIONS: Final = 14
 
-KINDS: Final = ("", "order", "order", "cancel", "replace", "refused", "fill", "ended", "waited", "slice", "halt", "clear", "replaced")
+KINDS: Final = ("", "order", "order", "cancel", "replace", "refused", "fill", "ended", "waited", "slice", "halt", "clear", "replaced", "remark", "conditions")
 
 ROW: Final = np.dtype(
     [
@@ -62,17 +64,19 @@ cancel         order: the one to cancel
 replace        order: the new id, a limit, b stop, e the order to replace: a wish
 replaced       as order, e the order that it took the place of
 refused        as order; c the reason (an order batch's too)
-fill           a price, b slippage, c commission, d 1 for a taker
+fill           a price, b slippage, c commission, d 1 for a taker, e 1 where it hangs on the unknown path inside the bar
 ended          lots unfilled, d state, e reason
 waited         lots: first close in UTC ns, d last close, e reason
 halt           order: the measure, a equity, b floor
 clear          instrument: the one in which all our orders are cancelled
+remark         order: its id, under which its words are kept as a client_id is; instrument -1: about none
+conditions     of the order before: lots the oco, a trail, b trail_fraction, d until, e parent
 """
 pack: Final = Struct("<qhhiqqdddqq").pack
 
 
 class MemoryJournal:
-    """Orders, fills, refusals, ends and halts as they happened, and the client_id of each order that has one."""
+    """Orders, fills, refusals, ends and halts as they happened, the client_id of each order that has one, and the words of remarks."""
 
     __slots__ = ("client_ids", "header", "rows")
 
@@ -93,16 +97,19 @@ class MemoryJournal:
         at = bars.closed_at
         for event in events:
             if type(event) is Fill:
-                order, instrument, lots, price, slippage, commission, taker = event
-                self.rows += pack(at, WORK, FILL, instrument, order, lots, price, slippage, commission, taker, 0)
+                order, instrument, lots, price, slippage, commission, taker, ambiguous = event
+                self.rows += pack(at, WORK, FILL, instrument, order, lots, price, slippage, commission, taker, ambiguous)
             else:
                 self._happened(at, WORK, event)
         for wish in approved:
             if type(wish) is Order:
-                order, instrument, lots, kind, limit, stop, tif, client_id, _ = wish
+                order, instrument, lots, kind, limit, stop, tif, client_id, _, conditions = wish
                 self.rows += pack(at, SEND, ORDER, instrument, order, lots, limit, stop, 0.0, kind + 256 * tif, 0)
                 if client_id:
                     self.client_ids[order] = client_id
+                if conditions:
+                    trail, fraction, until, parent, oco = conditions
+                    self.rows += pack(at, SEND, CONDITIONS, instrument, order, oco, trail, fraction, 0.0, until, parent)
             elif not isinstance(wish, Order):
                 self._wished(at, wish)
         for refusal in refused:
@@ -113,8 +120,8 @@ class MemoryJournal:
     def _happened(self, at: int, phase: int, event: Event) -> None:
         rows = self.rows
         if isinstance(event, Fill):
-            order, instrument, lots, price, slippage, commission, taker = event
-            rows += pack(at, phase, FILL, instrument, order, lots, price, slippage, commission, taker, 0)
+            order, instrument, lots, price, slippage, commission, taker, ambiguous = event
+            rows += pack(at, phase, FILL, instrument, order, lots, price, slippage, commission, taker, ambiguous)
         elif isinstance(event, FillBatch):
             orders, instruments, many, prices, slippages, commissions, takers = event
             self._batch(at, phase, FILL, orders, instruments, many, prices, slippages, commissions, takers)
@@ -123,19 +130,22 @@ class MemoryJournal:
         elif isinstance(event, Waited):
             rows += pack(at, phase, WAITED, event.instrument, event.order, event.first, 0.0, 0.0, 0.0, event.last, event.reason)
         elif isinstance(event, Sliced):
-            order, instrument, lots, kind, limit, stop, tif, _, _ = event.child
+            order, instrument, lots, kind, limit, stop, tif, _, _, _ = event.child
             rows += pack(at, phase, SLICED, instrument, order, lots, limit, stop, 0.0, kind + 256 * tif, event.parent)
         elif isinstance(event, Replaced):
-            order, instrument, lots, kind, limit, stop, tif, _, _ = event.order
+            order, instrument, lots, kind, limit, stop, tif, _, _, _ = event.order
             rows += pack(at, phase, REPLACED, instrument, order, lots, limit, stop, 0.0, kind + 256 * tif, event.old)
         elif isinstance(event, Halt):
             rows += pack(at, RISK, HALT, 0, event.measure, 0, event.equity, event.floor, 0.0, 0, 0)
 
-    def _wished(self, at: int, wish: Cancel | Replace | OrderBatch) -> None:
+    def _wished(self, at: int, wish: Cancel | Replace | OrderBatch | Remark) -> None:
         if isinstance(wish, Cancel):
             self.rows += pack(at, SEND, CANCEL, 0, wish.order, 0, 0.0, 0.0, 0.0, 0, 0)
         elif isinstance(wish, Replace):
             self.rows += pack(at, SEND, REPLACE, 0, wish.id, wish.lots, wish.limit, wish.stop, 0.0, 0, wish.order)
+        elif isinstance(wish, Remark):
+            self.rows += pack(at, SEND, REMARK, wish.instrument, wish.id, 0, 0.0, 0.0, 0.0, 0, 0)
+            self.client_ids[wish.id] = wish.words
         else:
             for instrument in wish.clears.tolist():
                 self.rows += pack(at, SEND, CLEARED, instrument, 0, 0, 0.0, 0.0, 0.0, 0, 0)
@@ -145,7 +155,7 @@ class MemoryJournal:
     def _refused(self, at: int, refusal: Refusal) -> None:
         wish, reason = refusal
         if isinstance(wish, Order):
-            order, instrument, lots, kind, limit, stop, tif, client_id, _ = wish
+            order, instrument, lots, kind, limit, stop, tif, client_id, _, _ = wish
             self.rows += pack(at, SEND, REFUSED, instrument, order, lots, limit, stop, float(reason), kind + 256 * tif, 0)
             if client_id:
                 self.client_ids[order] = client_id

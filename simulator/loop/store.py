@@ -27,7 +27,7 @@ from struct import Struct
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from simulator.errors import DataError, ScenarioError, SimulatorError
-from simulator.loop.journal import ORDER, REFUSED, ROW, MemoryJournal
+from simulator.loop.journal import ORDER, REFUSED, REMARK, ROW, MemoryJournal
 from simulator.loop.prover import describe
 
 if TYPE_CHECKING:
@@ -365,7 +365,7 @@ def entries(journal: MemoryJournal, start: int, end: int | None = None) -> Itera
     fresh = bytes(journal.rows[start:end])
     for offset in range(0, len(fresh), SIZE):
         at, _, kind, _, order = read_head(fresh, offset)
-        client_id = journal.client_ids.get(order, "") if kind in (ORDER, REFUSED) else ""
+        client_id = journal.client_ids.get(order, "") if kind in (ORDER, REFUSED, REMARK) else ""
         yield (start + offset) // SIZE, at, client_id, fresh[offset : offset + SIZE]
 
 

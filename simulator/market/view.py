@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple, cast
 import numpy as np
 
 from simulator.book.fills import Event
-from simulator.book.orders import Cancel, FloatArray, Order, OrderBatch, OrderIds, OrderKind, Replace, TimeInForce, Twap
+from simulator.book.orders import Cancel, Conditions, FloatArray, Order, OrderBatch, OrderIds, OrderKind, Remark, Replace, Schedule, TimeInForce
 from simulator.errors import PluginError, ViewError, nearest
 from simulator.kernels import batches, rules
 from simulator.market.indicators import Readings
@@ -211,26 +211,79 @@ class View:
         stop: float = nan,
         tif: int = rules.GTC,
         client_id: str = "",
-        schedule: Twap | None = None,
+        schedule: Schedule | None = None,
+        *,
+        trail: float = nan,
+        trail_fraction: float = nan,
+        until: int = 0,
     ) -> Order:
-        """A wish to buy (or, below 0, sell) *quantity* units, rounded toward zero to whole lots."""
+        """A wish to buy (or, below 0, sell) *quantity* units, rounded toward zero to whole lots.
+
+        A trailing stop needs *trail* (in price) or *trail_fraction*, and may have a first *stop*; a GTD order needs *until* (UTC nanoseconds).
+        """
         i = instrument if type(instrument) is int and 0 <= instrument < self._width else self._number(instrument)
         if type(quantity) is int and self._whole[i] and -MOST_LOTS < quantity < MOST_LOTS:
             lots = quantity
         else:
             lots = self.bars.tape.instruments[i].lots(quantity)
+        conditions = None
         if kind or tif:
             self._check(kind, tif)
+            if kind == rules.TRAILING_STOP or tif == rules.GTD:
+                conditions = Conditions(trail, trail_fraction, until)
         ids = self.ids
         ids.last = made = ids.last + 1
         # The same as calling Order, at half the price.
-        return _new(Order, (made, i, lots, kind, limit, stop, tif, client_id, schedule))
+        return _new(Order, (made, i, lots, kind, limit, stop, tif, client_id, schedule, conditions))
 
     def _check(self, kind: int, tif: int) -> None:
         """Refuse kinds and times in force that there are none of."""
         for word, given, known in (("kind", kind, OrderKind), ("tif", tif, TimeInForce)):
             if not isinstance(given, int) or given not in set(known):
                 raise ViewError(f"{word} must be one of {', '.join(f'{known.__name__}.{x.name}' for x in known)}, was {given!r}")
+
+    def oto(self, first: Order, *then: Order) -> list[Order]:
+        """One triggers other: the orders *then* wait for *first*, and may trade what it has filled, in proportion to their lots.
+
+        Raises ViewError for an order that is cut in time.
+        """
+        if first.schedule or any(order.schedule for order in then):
+            raise ViewError("orders that hang together cannot be cut in time: leave out their schedule")
+        return [first, *(_with(order, parent=first.id) for order in then)]
+
+    def oco(self, *orders: Order) -> list[Order]:
+        """One cancels other: of equal lots in one instrument they share what is left, others end when the first of them trades.
+
+        Raises ViewError for fewer than two orders, and for one that is cut in time.
+        """
+        if len(orders) < 2 or any(order.schedule for order in orders):
+            raise ViewError("oco needs two orders or more, none of them cut in time")
+        return [_with(order, oco=orders[0].id) for order in orders]
+
+    def bracket(
+        self,
+        quantity: float,
+        instrument: int | str = 0,
+        kind: int = rules.MARKET,
+        limit: float = nan,
+        stop: float = nan,
+        tif: int = rules.GTC,
+        client_id: str = "",
+        *,
+        take_profit: float,
+        stop_loss: float,
+    ) -> list[Order]:
+        """An order with two that close what it has filled, of which one cancels the other: a limit at *take_profit* and a stop at *stop_loss*.
+
+        A client_id gets "-profit" and "-loss" for these two. Raises ViewError where the two prices are on the wrong sides of each other.
+        """
+        if not (take_profit > stop_loss if quantity > 0 else take_profit < stop_loss):
+            raise ViewError(f"a bracket of {quantity} needs take_profit and stop_loss on its two sides, were {take_profit} and {stop_loss}")
+        parent = self.order(quantity, instrument, kind, limit, stop, tif, client_id)
+        names = (f"{client_id}-profit", f"{client_id}-loss") if client_id else ("", "")
+        gain = self.order(-quantity, instrument, rules.LIMIT, take_profit, client_id=names[0])
+        loss = self.order(-quantity, instrument, rules.STOP, stop=stop_loss, client_id=names[1])
+        return self.oto(parent, *self.oco(gain, loss))
 
     def cancel(self, order: int) -> Cancel:
         """A wish to take back an open order."""
@@ -241,6 +294,15 @@ class View:
         standing = self._broker.standing(order)
         instrument = self.bars.tape.instruments[standing.order.instrument if standing else 0]
         return Replace(self.ids.next(), order, instrument.lots(quantity), limit, stop)
+
+    def remark(self, words: str, instrument: int | str | None = None) -> Remark:
+        """Words to put on record: returned with the orders they stand in the journal, so that `prove` and `diff` compare them too.
+
+        Raises ViewError for words that are empty.
+        """
+        if not isinstance(words, str) or not words.strip():
+            raise ViewError(f"remark: its words must be a text, were {words!r}")
+        return Remark(self.ids.next(), -1 if instrument is None else self._number(instrument), words)
 
     def rebalance(self, weights: FloatArray) -> OrderBatch:
         """Market orders that bring each holding to its share of equity at the last closes, in whole lots rounded toward zero, sells first.
@@ -284,3 +346,8 @@ class View:
         else:
             rows.append(self.bars.row)
             values.append(float(value))
+
+
+def _with(order: Order, **conditions: int) -> Order:
+    """The same order under more conditions."""
+    return order._replace(conditions=(order.conditions or Conditions())._replace(**conditions))

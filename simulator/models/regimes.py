@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from simulator.errors import DataError, ScenarioError, nearest
+from simulator.loop.clocks import FITTING
 from simulator.loop.randomness import stream
 
 if TYPE_CHECKING:
@@ -71,6 +72,7 @@ class RegimeModel:
         return _updated(predict_next(probabilities, self.transmat), logs[0])[0]
 
 
+@FITTING
 def fit_regimes(
     features: npt.ArrayLike,
     states: int | tuple[int, int] = 3,

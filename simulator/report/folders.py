@@ -6,7 +6,8 @@
 | equity.parquet | equity at the close of each bar |
 | fills.parquet, orders.parquet | every trade; every order with its state, reason and waits |
 | journal.parquet | the journal's rows, each column by its own name |
-| summary.json | ids, metrics, counts, costs, drawdowns and notes |
+| plots.parquet | what the strategy plotted (absent where it plotted nothing) |
+| summary.json | ids, metrics, counts, costs, drawdowns and notes, and what `records` needs to read the run back |
 | report.html | the page to look at |
 
 The same run writes the same bytes.
@@ -26,7 +27,7 @@ import numpy as np
 import numpy.typing as npt
 
 from simulator.errors import SimulatorError
-from simulator.report import metrics
+from simulator.report import benchmark, metrics
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -92,12 +93,10 @@ def _fill(result: Result, folder: Path) -> None:
 
     if result.scenario is not None:
         (folder / "scenario.toml").write_text(result.scenario.text, encoding="utf-8", newline="\n")
-    for name, table in (
-        ("equity", equity_table(result)),
-        ("fills", fills_table(result)),
-        ("orders", orders_table(result)),
-        ("journal", journal_table(result)),
-    ):
+    tables = {"equity": equity_table(result), "fills": fills_table(result), "orders": orders_table(result), "journal": journal_table(result)}
+    if result.plots:
+        tables["plots"] = plots_table(result)
+    for name, table in tables.items():
         pq.write_table(table, folder / f"{name}.parquet", compression="zstd")
     (folder / "summary.json").write_text(
         json.dumps(summary(result), sort_keys=True, indent=2, allow_nan=False) + "\n", encoding="utf-8", newline="\n"
@@ -116,13 +115,21 @@ def costs(result: Result) -> Costs:
 def summary(result: Result) -> dict[str, Any]:
     """The run in numbers, as JSON has them: a metric that is undefined is null, and its reason stands under `undefined`."""
     tape, rows, scenario = result.tape, result.rows, result.scenario
-    measured, spent = metrics.measures(result), costs(result)
+    against = benchmark.benchmark(result) if rows else None
+    since = benchmark.since_first_fill(result, against) if against else None
+    measured, spent = metrics.measures(result, benchmark=against.equity if against else None), costs(result)
     ends = metrics.session_ends(tape.sessions[:rows])
     falls = metrics.drawdowns(np.concatenate(([result.cash_start], result.equity[ends])))
     # V begins with the starting capital, which stood before the first session.
     days = [_day(day) for day in (tape.sessions[0] - 1, *tape.sessions[:rows][ends])] if rows else []
+    # What was open at the end has told nobody yet what it waited for: the journal has waits that are over.
+    waiting = [(order.order, wait) for order in result.orders if order.state in ("accepted", "partially_filled") for wait in order.waits]
+    bars = {at: row for row, at in enumerate(tape.ats[:rows])} if waiting else {}
     return {
         "run_id": result.run_id,
+        "code": None if scenario is None else result.journal.header.removeprefix(f"{scenario.text}\n").partition("\n")[0],
+        "tape": {"digest": tape.digest(), "rows": len(tape), "symbols": [instrument.symbol for instrument in tape.instruments]},
+        "waiting": [{"order": order, "reason": why, "first_bar": bars[a], "last_bar": bars[b]} for order, (why, a, b) in waiting],
         "journal_hash": result.hash,
         "scenario": None if scenario is None else {"name": scenario.name, "title": scenario.title, "seed": scenario.seed},
         "interrupted": result.interrupted,
@@ -134,6 +141,8 @@ def summary(result: Result) -> dict[str, Any]:
             "last_close": _moment(tape.closed_at[rows - 1]) if rows else None,
             "sessions_a_year": metrics.periods_of(tape.sessions[:rows]),
         },
+        "benchmark": None if against is None else {"name": against.name, "words": against.words, "equity": _number(against.equity[-1])},
+        "since_first_fill": None if since is None else {"bar": since.row, "strategy": since.strategy, "benchmark": since.benchmark},
         "cash_start": float(result.cash_start),
         "cash": _number(result.cash),
         "equity": _number(result.equity[-1]) if rows else float(result.cash_start),
@@ -244,8 +253,21 @@ def orders_table(result: Result) -> pa.Table:
     return pa.table(columns, schema=pa.schema(list(kinds.items())))
 
 
+def plots_table(result: Result) -> pa.Table:
+    """chart, series, closed_at and value of each number that the strategy plotted, one series after the other."""
+    import pyarrow as pa
+
+    lines = [(chart, series, rows, values) for chart, drawn in result.plots.items() for series, (rows, values) in drawn.items()]
+    schema = pa.schema([("chart", pa.string()), ("series", pa.string()), ("closed_at", pa.timestamp("ns", "UTC")), ("value", pa.float64())])
+    parts = [
+        pa.table([pa.repeat(chart, len(rows)), pa.repeat(series, len(rows)), _stamps(result.tape.closed_at[rows]), pa.array(values)], schema=schema)
+        for chart, series, rows, values in lines
+    ]
+    return pa.concat_tables(parts).combine_chunks()
+
+
 def journal_table(result: Result) -> pa.Table:
-    """The journal's rows in their order, decoded: what a row's kind does not have is null."""
+    """The journal's rows in their order, decoded: what a row's kind does not have is null. `records.journal_of` is the inverse."""
     import pyarrow as pa
 
     from simulator.book.orders import OrderKind, Reason, TimeInForce
@@ -271,16 +293,24 @@ def journal_table(result: Result) -> pa.Table:
     def stamps(values: npt.NDArray[Any], there: npt.NDArray[np.bool_]) -> pa.Array:
         return numbers(values, there).cast(pa.timestamp("ns", "UTC"))
 
+    def is_given(prices: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
+        # No price is the one NaN of Python. A strategy may have computed another, which was a price that cannot be.
+        given: npt.NDArray[np.bool_] = prices.view(np.int64) != np.float64(np.nan).view(np.int64)
+        return given
+
     # A refused replacement is a refused row that names the order it was to replace.
     replacing = where(journal.REPLACE) | (where(journal.REFUSED) & (e > 0))
-    wished = where(journal.ORDER, journal.BATCHED, journal.SLICED, journal.REFUSED) & ~replacing
+    replaced = where(journal.REPLACED)
+    wished = replaced | where(journal.ORDER, journal.BATCHED, journal.SLICED, journal.REFUSED) & ~replacing
     priced = wished | replacing
     filled, ended, waited, halted = where(journal.FILL), where(journal.ENDED), where(journal.WAITED), where(journal.HALT)
-    sliced, refused = where(journal.SLICED), where(journal.REFUSED)
-    placed = (wished | filled | ended | waited | where(journal.CLEARED)) & (rows["instrument"] >= 0)
+    sliced, refused, conditions = where(journal.SLICED), where(journal.REFUSED), where(journal.CONDITIONS)
+    placed = (wished | filled | ended | waited | conditions | where(journal.CLEARED, journal.REMARK)) & (rows["instrument"] >= 0)
     everywhere = np.ones(len(rows), np.bool_)
     whys = np.where(refused, np.where(refused, rows["c"], 0.0).astype(np.int64), e)
     symbols = {i: x.symbol for i, x in enumerate(result.tape.instruments)}
+    ids, named = result.journal.client_ids, where(journal.ORDER, journal.REFUSED, journal.REMARK)
+    client_ids = [ids.get(order) if there else None for order, there in zip(rows["order"].tolist(), named.tolist(), strict=True)] if ids else None
     return pa.table(
         {
             "at": stamps(rows["at"], everywhere),
@@ -288,17 +318,23 @@ def journal_table(result: Result) -> pa.Table:
             "kind": words(kind, dict(enumerate(journal.KINDS)), everywhere),
             "symbol": words(rows["instrument"], symbols, placed),
             "order": numbers(rows["order"], ~(halted | where(journal.CLEARED))),
+            "client_id": pa.nulls(len(rows), pa.string()) if client_ids is None else pa.array(client_ids, pa.string()),
             "lots": numbers(rows["lots"], priced | filled | ended),
             "order_kind": words(d % 256, {int(x): x.name.lower() for x in OrderKind}, wished),
             "tif": words(d // 256, {int(x): x.name for x in TimeInForce}, wished),
-            "limit": numbers(rows["a"], priced & ~np.isnan(rows["a"])),
-            "stop": numbers(rows["b"], priced & ~np.isnan(rows["b"])),
-            "parent": numbers(e, sliced),
-            "replaces": numbers(e, replacing),
+            "limit": numbers(rows["a"], priced & is_given(rows["a"])),
+            "stop": numbers(rows["b"], priced & is_given(rows["b"])),
+            "trail": numbers(rows["a"], conditions & is_given(rows["a"])),
+            "trail_fraction": numbers(rows["b"], conditions & is_given(rows["b"])),
+            "until": stamps(d, conditions & (d != 0)),
+            "oco": numbers(rows["lots"], conditions & (rows["lots"] != 0)),
+            "parent": numbers(e, sliced | (conditions & (e != 0))),
+            "replaces": numbers(e, replacing | replaced),
             "price": numbers(rows["a"], filled),
             "slippage": numbers(rows["b"], filled),
             "commission": numbers(rows["c"], filled),
             "taker": pa.array(d == 1, mask=~filled),
+            "ambiguous": pa.array(e == 1, mask=~filled),
             "state": words(d, {code: str(state) for code, state in STATE_OF.items()}, ended),
             "reason": words(whys, {int(x): x.words for x in Reason}, ended | waited | refused),
             "first": stamps(rows["lots"], waited),

@@ -17,7 +17,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from math import inf, nan, sqrt
 from statistics import NormalDist
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -536,9 +536,27 @@ def periods_of(sessions: IntArray) -> int:
     return 365 if bool((weekdays == 2).any() and (weekdays == 3).any()) else 252
 
 
-def measures(result: Result) -> dict[str, Measured]:
-    """Every metric of a run: session returns, no risk-free rate, the sessions in a year as its calendar shows them."""
+def calendar_returns(equity: npt.ArrayLike, sessions: IntArray, cash_start: float, unit: Literal["M", "Y"]) -> dict[int, float]:
+    """One return a month ("M", counted from January 1970) or a year ("Y", counted from 1970), oldest first, as `session_returns` are made.
+
+    The first and the last may be parts of one.
+    """
+    periods = np.asarray(sessions).astype("datetime64[D]").astype(f"datetime64[{unit}]").astype(np.int64)
+    return dict(zip(periods[session_ends(periods)].tolist(), session_returns(equity, periods, cash_start).tolist(), strict=True))
+
+
+def measures(result: Result, equity: FloatArray | None = None, benchmark: FloatArray | None = None) -> dict[str, Measured]:
+    """Every metric of a run: session returns, no risk-free rate, the sessions in a year as its calendar shows them.
+
+    *equity* (default: the run's own) and *benchmark* are equity at the close of each of the run's bars, (rows,). Without a benchmark there are no
+    metrics against one.
+    """
     tape, rows = result.tape, result.rows
     sessions = tape.sessions[:rows]
     days = float(tape.closed_at[rows - 1] - tape.opened_at[0]) / 86_400e9 if rows else nan
-    return summary(session_returns(result.equity[:rows], sessions, result.cash_start), periods=periods_of(sessions), days=days)
+    r, m = (
+        None if path is None else session_returns(path[:rows], sessions, result.cash_start)
+        for path in (result.equity if equity is None else equity, benchmark)
+    )
+    assert r is not None
+    return summary(r, m, periods=periods_of(sessions), days=days)

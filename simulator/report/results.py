@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from simulator.book.fills import Waited
-from simulator.book.orders import FloatArray, OrderKind, OrderState, Reason, TimeInForce
+from simulator.book.orders import FloatArray, IntArray, OrderKind, OrderState, Reason, TimeInForce
 from simulator.kernels import rules, tapes
 from simulator.loop import journal as rows
 from simulator.loop.journal import MemoryJournal, times_to_rows
@@ -88,11 +89,12 @@ class Result:
         notes: Sequence[str] = (),
         assumptions: Sequence[str] = (),
         names: Mapping[str, Any] | None = None,
+        plots: Mapping[str, Mapping[str, tuple[Sequence[int], Sequence[float]]]] | None = None,
     ) -> None:
         self.tape, self.journal, self.cash_start, self.rows = tape, journal, cash_start, rows
         self.scenario, self.run_id, self.interrupted = scenario, run_id, interrupted
         self.notes, self.assumptions = tuple(notes), tuple(assumptions)
-        self._still_waiting, self._names = tuple(still_waiting), names or {}
+        self._still_waiting, self._names, self._plots = tuple(still_waiting), names or {}, plots or {}
 
     @cached_property
     def hash(self) -> str:
@@ -133,6 +135,39 @@ class Result:
         held = np.zeros(self.tape.width, np.int64)
         np.add.at(held, fills["instrument"], fills["lots"])
         return {self.tape.instruments[i].symbol: self.tape.instruments[i].units(int(held[i])) for i in np.flatnonzero(held).tolist()}
+
+    @cached_property
+    def exposure(self) -> tuple[FloatArray, FloatArray]:
+        """Gross and net exposure at the close of each bar: sum(abs(position value)) / equity and sum(position value) / equity, each (rows,).
+
+        NaN where equity is not above 0.
+        """
+        fills = self._table[self._table["kind"] == rows.FILL]
+        at, tape = times_to_rows(self.tape, fills["at"]), self.tape
+        gross, net = np.zeros(self.rows), np.zeros(self.rows)
+        for i in np.unique(fills["instrument"]).tolist():
+            own = (fills["instrument"] == i) & (at < self.rows)
+            traded = np.zeros(self.rows, np.int64)
+            np.add.at(traded, at[own], fills["lots"][own])
+            lots = np.cumsum(traded)
+            value = np.where(lots == 0, 0.0, lots * tape.terms[i, 3] * tape.marks[: self.rows, i])
+            gross += np.abs(value)
+            net += value
+        with np.errstate(divide="ignore", invalid="ignore"):
+            solvent = np.where(self.equity > 0.0, self.equity, np.nan)
+            return gross / solvent, net / solvent
+
+    @cached_property
+    def plots(self) -> dict[str, dict[str, tuple[IntArray, FloatArray]]]:
+        """What the strategy put on record with `view.plot`: by chart and series, the bars and the values there."""
+        found: dict[str, dict[str, tuple[IntArray, FloatArray]]] = {}
+        for chart, lines in self._plots.items():
+            for series, (bars, values) in lines.items():
+                # A bar that was interrupted is no part of the run.
+                known = bisect_left(bars, self.rows)
+                if known:
+                    found.setdefault(chart, {})[series] = np.array(bars[:known], np.int64), np.array(values[:known], np.float64)
+        return found
 
     @cached_property
     def fills(self) -> list[FillRow]:

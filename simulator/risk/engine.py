@@ -11,7 +11,7 @@ from typing import Final
 import numpy as np
 
 from simulator.book.fills import Event, Halt
-from simulator.book.orders import Cancel, Order, OrderBatch, OrderIds, Proposal, Reason, Refusal, Replace, Standing, Wish
+from simulator.book.orders import Cancel, Order, OrderBatch, OrderIds, Proposal, Reason, Refusal, Remark, Replace, Standing, Wish
 from simulator.book.portfolio import Portfolio
 from simulator.errors import PluginError
 from simulator.kernels import batches, rules
@@ -163,11 +163,22 @@ class RiskEngine:
         refused: list[Refusal] = []
         for wish in proposed:
             if isinstance(wish, Order):
-                _, i, lots, _, _, _, _, client_id, _ = wish
+                _, i, lots, _, _, _, _, client_id, _, conditions = wish
                 if client_id and self._is_known(wish, refused):
+                    continue
+                if conditions and (conditions.parent or conditions.oco not in (0, wish.id)):
+                    # It follows another order, and trades at most what that one had or would have: only together can they be looked at.
+                    leader = conditions.parent or conditions.oco
+                    if any(refusal.order.id == leader for refusal in refused if isinstance(refusal.order, Order)):
+                        refused.append(Refusal(wish, Reason.PARENT_ENDED))
+                    else:
+                        approved.append(wish)
                     continue
             elif isinstance(wish, OrderBatch):
                 gross, net = self._take_in(wish, portfolio, approved, refused, added)
+                continue
+            elif isinstance(wish, Remark):
+                approved.append(wish)
                 continue
             else:
                 change = self._change(wish, portfolio, approved, added)
@@ -212,7 +223,7 @@ class RiskEngine:
         is gone.
         """
         if not isinstance(wish, Cancel | Replace):
-            raise PluginError(f"on_bars must return a list of orders, cancels, replacements and batches, or one batch; {wish!r} is none of them")
+            raise PluginError(f"on_bars must return a list of orders, cancels, replacements, batches and remarks, or one batch; {wish!r} is none of them")
         standing = self._standing(wish.order, approved)
         if standing is None:
             # The broker says so, in the same words as if it had just been filled.
@@ -237,6 +248,8 @@ class RiskEngine:
                 for k in np.flatnonzero(wish.ids == order).tolist():
                     lots = int(wish.lots[k])
                     standing = Standing(Order(order, int(wish.instruments[k]), lots), 0, lots)
+            elif isinstance(wish, Remark):
+                continue
             elif wish.order == order:
                 standing = None
             elif isinstance(wish, Replace) and wish.id == order:

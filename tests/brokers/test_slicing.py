@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from decimal import Decimal
 from fractions import Fraction
+from math import inf, nan
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from small_markets import HOUR, QUIET, Script, daily, fills, flat, hourly, market_orders, plain, run, states
 
-from brokers.slicing import split, twap
+from brokers.slicing import Seen, execute, split
 from simulator import SECOND, Order, OrderKind, TimeInForce, Twap, View
 from simulator.assembly import assemble, drive
 from simulator.loop.journal import SLICED
@@ -52,9 +56,49 @@ def test_weights_that_cut_nothing_are_refused(weights: list[float]) -> None:
         split(100, weights)
 
 
-def test_a_round_lot_is_at_least_one() -> None:
-    with pytest.raises(ValueError, match="a round lot must be at least 1, was 0"):
+def test_a_round_lot_is_above_nothing() -> None:
+    with pytest.raises(ValueError, match="lot must be a number above 0, was 0"):
         split(100, [1.0], 0)
+
+
+def test_a_remainder_is_spread_and_does_not_all_go_to_the_last_child() -> None:
+    """Ten equal children of 15,007: the last of them is no 7 larger than the others."""
+    children = split(15_007, [1.0] * 10)
+    assert children == [1501, 1500, 1501, 1501, 1501, 1500, 1501, 1501, 1500, 1501]
+    assert split(15_000, [1.0] * 10) == [1500] * 10
+
+
+def test_an_odd_remainder_goes_with_the_last_child_that_has_a_weight() -> None:
+    assert split(-4_030, [1.0, 2.0, 1.0, 0.0], 100) == [-1000, -2000, -1030, 0]
+    assert split(30, [1.0, 1.0], 100) == [0, 30]
+
+
+def test_a_lot_may_be_a_decimal_and_floats_are_the_decimals_that_they_were_written_as() -> None:
+    assert split(0.35, [1.0, 1.0, 1.0], 0.1) == [0.1, 0.1, 0.15]
+    assert split(1_000.0, [3.0, 1.0], 100) == [800.0, 200.0]
+    assert all(type(child) is int for child in split(np.int64(100), np.array([0.5, 0.5])))
+
+
+@given(st.integers(-(10**9), 10**9), curves, st.sampled_from([1, 5, 25]), st.sampled_from(["0.1", "0.00001", "0.25"]))
+def test_decimal_children_sum_to_their_parent_in_decimals(quantity: int, weights: list[float], lot: int, unit: str) -> None:
+    """The same children as in whole numbers of the unit."""
+    children = split(float(quantity * Decimal(unit)), weights, float(lot * Decimal(unit)))
+    assert sum(Decimal(repr(child)) for child in children) == quantity * Decimal(unit)
+    assert children == [float(child * Decimal(unit)) for child in split(quantity, weights, lot)]
+
+
+@pytest.mark.parametrize(
+    ("terms", "words"), [((nan, [1.0]), "quantity must be a number, was nan"), ((1.0, [1.0], inf), "lot must be a number above 0")]
+)
+def test_quantities_and_lots_that_are_no_numbers_are_refused(terms: tuple[Any, ...], words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        split(*terms)
+
+
+def twap(environment: simpy.Environment, start: int, lots: int, schedule: Twap, send: Callable[[int], None]) -> simpy.Process:
+    """The process of an order that looks at nothing and is never cancelled."""
+    nothing = Seen(daily(QUIET), 0, 0)
+    return environment.process(execute(environment, start, lots, schedule, lambda now: nothing, environment.event, send, lambda: None))
 
 
 def test_a_twap_is_a_simpy_process_that_sends_at_exact_nanoseconds() -> None:
@@ -62,7 +106,7 @@ def test_a_twap_is_a_simpy_process_that_sends_at_exact_nanoseconds() -> None:
     environment = simpy.Environment(initial_time=5)
     sent: list[tuple[float, int]] = []
     start = 1_700_000_000_123_456_789
-    process = environment.process(twap(environment, start, 10, Twap(4, 0.25), lambda lots: sent.append((environment.now, lots))))
+    process = twap(environment, start, 10, Twap(4, 0.25), lambda lots: sent.append((environment.now, lots)))
     assert isinstance(process, simpy.Process)
     environment.run()
     assert sent == [(start, 3), (start + SECOND // 4, 2), (start + SECOND // 2, 3), (start + 3 * SECOND // 4, 2)]
@@ -72,7 +116,7 @@ def test_a_twap_is_a_simpy_process_that_sends_at_exact_nanoseconds() -> None:
 def test_a_twap_that_is_interrupted_sends_no_more() -> None:
     environment = simpy.Environment()
     sent: list[int] = []
-    process = environment.process(twap(environment, 0, 10, Twap(5, 1e-9), sent.append))
+    process = twap(environment, 0, 10, Twap(5, 1e-9), sent.append)
     while environment.now < 2:
         environment.step()
     process.interrupt()
@@ -84,7 +128,7 @@ def test_a_twap_that_is_interrupted_sends_no_more() -> None:
 def test_slices_of_nothing_are_not_sent() -> None:
     environment = simpy.Environment()
     sent: list[int] = []
-    environment.process(twap(environment, 0, 2, Twap(4, 1e-9), sent.append))
+    twap(environment, 0, 2, Twap(4, 1e-9), sent.append)
     environment.run()
     assert sent == [1, 1]
 

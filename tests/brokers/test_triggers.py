@@ -104,11 +104,19 @@ def test_a_stop_limit_once_triggered_waits_at_its_limit() -> None:
 
 
 def test_two_orders_share_a_bars_volume_by_their_moment_and_then_by_acceptance() -> None:
-    """The bar gives 100. The third is first at the open; of the other two, inside the bar, the older comes first."""
+    """The bar gives 100. The third is first at the open; of the other two, every path comes by 9.5 before 9.0."""
 
     def send(view: View) -> list[Order]:
         return [view.order(60, kind=LIMIT, limit=9.0), view.order(30, kind=LIMIT, limit=9.5), view.order(50)]
 
     result = run(daily(QUIET, (10, 10, 9, 9, 1000)), {0: send}, plain(participation=0.1))
-    assert fills(result) == [(3, 1, 50, 10.0), (1, 1, 50, 9.0)]
-    assert waits(result) == {1: [("volume cap", 1, 1)], 2: [("volume cap", 1, 1)], 3: []}
+    assert fills(result) == [(3, 1, 50, 10.0), (2, 1, 30, 9.5), (1, 1, 20, 9.0)]
+    assert waits(result) == {1: [("volume cap", 1, 1)], 2: [], 3: []}
+
+
+def test_of_two_orders_at_one_price_the_older_takes_the_volume_first() -> None:
+    def send(view: View) -> list[Order]:
+        return [view.order(60, kind=LIMIT, limit=9.0), view.order(70, kind=LIMIT, limit=9.0)]
+
+    result = run(daily(QUIET, (10, 10, 9, 9, 1000)), {0: send}, plain(participation=0.1))
+    assert fills(result) == [(1, 1, 60, 9.0), (2, 1, 40, 9.0)]

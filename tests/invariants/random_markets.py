@@ -12,9 +12,30 @@ from hypothesis import strategies as st
 from brokers.costs import Commission
 from brokers.simulated import Simulated
 from brokers.slippage import Slippage
-from simulator import DAY, SECOND, Account, Instrument, Limits, Order, OrderBatch, Proposal, Replace, Tape, Twap, View
+from simulator import (
+    DAY,
+    SECOND,
+    Account,
+    AlmgrenChriss,
+    Instrument,
+    Limits,
+    Order,
+    OrderBatch,
+    Pov,
+    Proposal,
+    Replace,
+    Schedule,
+    Tape,
+    Twap,
+    View,
+    Vwap,
+)
 
 MINUTE = 60 * SECOND
+SCHEDULES = [
+    *(None, None, None, None, Twap(3, 1800.0), Twap(4, 86_400.0, "cancel")),
+    *(Vwap(3, 3600.0, 3, round_lot=10), Pov(0.3, 7200.0), Pov(0.05, 3 * 86_400.0, "cancel"), AlmgrenChriss(4, 1800.0, 1e-2, residual="cancel")),
+]
 
 
 @dataclass(frozen=True)
@@ -37,7 +58,7 @@ class Case:
     through: int
     trailing: bool
     latency: float
-    slicing: Twap | None
+    slicing: Schedule | None
     limits: Limits
     busy: float
 
@@ -183,7 +204,7 @@ def random_cases(draw: Any) -> Case:
         through=draw(st.sampled_from([0, 0, 1])),
         trailing=draw(st.booleans()),
         latency=draw(st.sampled_from([0.0, 0.0, 60.0, 7200.0])),
-        slicing=draw(st.sampled_from([None, None, Twap(3, 1800.0), Twap(4, 86_400.0)])),
+        slicing=draw(st.sampled_from(SCHEDULES)),
         limits=limits,
         busy=draw(st.sampled_from([0.3, 1.0, 3.0])),
     )

@@ -96,7 +96,7 @@ def choose_of(scenario, points):  # type: ignore[no-untyped-def]
     return choose(result.tape, result.journal_table(), points)
 
 
-@pytest.mark.parametrize("name", ["dotcom_bust", "survivors", "flat", "trend", "jump", "walks", "lehman", "regimes"])
+@pytest.mark.parametrize("name", ["dotcom_bust", "dotcom_trend", "survivors", "flat", "trend", "jump", "walks", "lehman", "regimes"])
 def test_every_bundled_scenario_passes(name: str) -> None:
     # Those that fit models are slow, so one moment must do.
     certificate = prove(load(name), points=1 if name in ("lehman", "regimes") else 2)

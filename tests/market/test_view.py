@@ -115,6 +115,12 @@ def test_an_indicator_may_not_take_the_name_of_a_field() -> None:
         (lambda view: view.rebalance(np.ones((2, 2))), "weights must be one number an instrument, (2,), were (2, 2)"),
         (lambda view: view.rebalance(np.array([0.5, inf])), "a weight of inf for Y is no number of lots at an equity of 1000000.0"),
         (lambda view: view.rebalance(np.array([-1e30, 0.1])), "a weight of -1e+30 for X is no number of lots at an equity of 1000000.0"),
+        (lambda view: view.plot("", "z", 1.0), "plot: chart must be a name, was ''"),
+        (lambda view: view.plot("spread", " ", 1.0), "plot: series must be a name, was ' '"),
+        (lambda view: view.plot("spread", 3, 1.0), "plot: series must be a name, was 3"),
+        (lambda view: view.plot("spread", "z", "1.0"), "plot: the value of 'z' in 'spread' must be a number, was '1.0'"),
+        (lambda view: view.plot("spread", "z", None), "plot: the value of 'z' in 'spread' must be a number, was None"),
+        (lambda view: view.plot("spread", "z", True), "plot: the value of 'z' in 'spread' must be a number, was True"),
     ],
 )
 def test_what_cannot_be_seen_or_meant_is_said(ask: Callable[[View], Any], words: str) -> None:
@@ -224,3 +230,30 @@ def test_two_batches_of_one_step_do_not_share_their_columns() -> None:
     before = wishes(first)
     view.rebalance(np.array([-0.1, -0.1]))
     assert wishes(first) == before
+
+
+# --- plots ---------------------------------------------------------------------------------------------------------------------------------
+
+
+def test_a_plot_is_kept_at_its_bar() -> None:
+    def step(view: View) -> tuple[()]:
+        view.plot("spread", "z", view.row + 0.5)
+        return ()
+
+    view = at(2, steps={0: step, 2: step})
+    assert view.plots == {"spread": {"z": ([0, 2], [0.5, 2.5])}}
+
+
+def test_of_several_plots_at_one_bar_the_last_is_kept() -> None:
+    view = at(0)
+    values: list[Any] = [1, np.float32(2.0), np.int64(3)]
+    for value in values:
+        view.plot("spread", "z", value)
+    assert view.plots["spread"]["z"] == ([0], [3.0])
+    assert type(view.plots["spread"]["z"][1][0]) is float
+
+
+def test_a_gap_may_be_plotted() -> None:
+    view = at(1)
+    view.plot("spread", "z", nan)
+    assert isnan(view.plots["spread"]["z"][1][0])

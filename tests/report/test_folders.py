@@ -119,6 +119,27 @@ def test_the_journal_is_decoded_row_by_row(tmp_path: Path) -> None:
     assert waited["lots"] is None
 
 
+class Plotting:
+    """Puts two numbers on record at each second bar, and trades nothing."""
+
+    def on_bars(self, view: simulator.View) -> tuple[()]:
+        if view.row % 2 == 0:
+            view.plot("spread", "z", 0.5 * view.row)
+            view.plot("spread", "wide", -1.0)
+        return ()
+
+
+def test_what_was_plotted_is_a_table_of_its_own(tmp_path: Path) -> None:
+    tape = simulator.tape_from_columns(BARS, interval="1d", stamps="close")
+    result = simulator.simulate(tape, Plotting())
+    folders.write(result, tmp_path / "run")
+    back = pq.read_table(tmp_path / "run" / "plots.parquet")
+    assert back["chart"].to_pylist() == ["spread"] * 6
+    assert back["series"].to_pylist() == ["z"] * 3 + ["wide"] * 3
+    assert back["value"].to_pylist() == [0.0, 1.0, 2.0, -1.0, -1.0, -1.0]
+    assert back["closed_at"].cast("int64").to_pylist() == 2 * tape.closed_at[:5:2].tolist()
+
+
 def test_a_halt_is_in_the_journal(tmp_path: Path) -> None:
     result = simulator.run_orders(BARS, ORDERS[:1], cash=10_000.0, limits=simulator.Limits(drawdown_max=0.01), interval="1d", stamps="close")
     folders.write(result, tmp_path / "run")

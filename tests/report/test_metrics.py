@@ -480,3 +480,28 @@ def test_importing_metrics_loads_no_more_than_numpy() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == ""
+
+
+# --- Months and years
+
+
+def test_a_month_is_measured_from_the_last_close_of_the_one_before() -> None:
+    """Two sessions in January 2000, two in February, one in April: March has none."""
+    sessions = np.array(["2000-01-28", "2000-01-31", "2000-02-01", "2000-02-29", "2000-04-03"], "datetime64[D]").astype(np.int64)
+    equity = np.array([110.0, 120.0, 90.0, 132.0, 66.0])
+    months = metrics.calendar_returns(equity, sessions, 100.0, "M")
+    assert months == {360: near(0.2), 361: near(0.1), 363: near(-0.5)}
+    assert metrics.calendar_returns(equity, sessions, 100.0, "Y") == {30: near(-0.34)}
+
+
+def test_months_compound_to_their_year_and_years_to_the_whole() -> None:
+    sessions = np.arange(10_000, 10_900)
+    equity = 100.0 * np.cumprod(1.0 + np.random.default_rng(5).normal(0.0, 0.01, 900))
+    months, years = (metrics.calendar_returns(equity, sessions, 100.0, unit) for unit in ("M", "Y"))
+    for year, total in years.items():
+        assert np.prod([1.0 + months[12 * year + k] for k in range(12) if 12 * year + k in months]) - 1.0 == near(total)
+    assert np.prod([1.0 + total for total in years.values()]) == near(equity[-1] / 100.0)
+
+
+def test_no_sessions_make_no_months() -> None:
+    assert metrics.calendar_returns([], np.empty(0, np.int64), 100.0, "M") == {}

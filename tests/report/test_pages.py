@@ -1,12 +1,10 @@
-"""The report page: what it says of real runs, and, where there is a browser, how it draws."""
+"""The report page: what it says of real runs."""
 
 from __future__ import annotations
 
 import html
 import json
 import re
-import shutil
-import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +13,9 @@ import pytest
 
 import simulator
 from simulator import DAY, Account, Instrument, Limits, Result, Tape, Truth
-from simulator.report import pages
+from simulator.report import charts, metrics, pages
 from simulator.scenarios import Choice, Scenario
 
-BROWSER = next((path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), None)
 NASTY = '<script>alert("&")</script>'
 
 
@@ -123,7 +120,7 @@ def test_the_data_says_what_is_wrong_with_it() -> None:
 
 def test_an_undefined_metric_shows_its_reason_and_no_number() -> None:
     seen = words(pages.report(simulator.simulate(tape(rows=20), InAndOut())))
-    assert "Sharpe ratio, Lo’s correction — Undefined: its autocorrelations reach over a year" in seen
+    assert "Sharpe ratio, Lo’s correction — — Undefined: its autocorrelations reach over a year" in seen
 
 
 def test_a_run_that_was_stopped_says_so() -> None:
@@ -138,7 +135,93 @@ def test_what_a_user_wrote_is_escaped_wherever_it_stands() -> None:
     page = pages.report(named(ran(tape((NASTY, "B&B"))), title=NASTY, notes=(NASTY,), name=NASTY))
     assert NASTY not in page
     assert page.count("</script>") == 3
-    assert {price["symbol"] for price in drawn(page)["prices"]} == {html.escape(NASTY), "B&amp;B"}
+    assert {one["symbol"] for one in drawn(page)["instruments"]} == {html.escape(NASTY), "B&amp;B"}
+
+
+def test_the_page_sets_the_benchmark_beside_the_strategy() -> None:
+    result = ran()
+    close = result.tape.close[:, 0]
+    seen = words(pages.report(result))
+    assert f"Final equity {result.equity[-1]:,.0f} Benchmark {1e6 * close[-1] / close[0]:,.0f}" in seen
+    assert f"Total return {100 * (result.equity[-1] / 1e6 - 1):.2f} % Benchmark {100 * (close[-1] / close[0] - 1):.2f} %".replace("-", "−") in seen
+    assert seen.count("The benchmark puts all cash in AAA at its first known close and holds it to the end") == 2
+    assert re.search(r"Against the benchmark Beta [−\d.]+ cov\(r − rf, m − rf\)", seen)
+
+
+class Late:
+    """Buys after the hundredth bar, and holds."""
+
+    def on_bars(self, view: simulator.View) -> list[simulator.Order]:
+        return [view.order(5_000)] if view.row == 100 else []
+
+
+def test_what_learns_first_is_compared_from_its_first_fill_on() -> None:
+    result = simulator.simulate(tape(), Late())
+    returns = [path[-1] / path[100] - 1.0 for path in (result.equity, result.tape.close[:, 0])]
+    ours, its = (f"{100 * value:.2f} %".replace("-", "−") for value in returns)
+    assert f"From the first fill on (from the close before it, 30 May 2022): strategy {ours}, benchmark {its}." in words(pages.report(result))
+    assert "From the first fill on" not in words(pages.report(simulator.simulate(tape(), Plots())))
+
+
+def test_each_month_stands_in_its_year() -> None:
+    """The walk begins in January 2022 and ends in March 2023."""
+    result = ran()
+    table = re.search(r'<div class="wide months">(.*?)</table>', pages.report(result), re.DOTALL)
+    assert table
+    rows = [re.findall(r"<t[hd][^>]*>(.*?)</t[hd]>", row) for row in table[1].split("<tr>")[2:]]
+    assert [row[0] for row in rows] == ["2022", "2023"]
+    assert all(len(row) == 15 for row in rows)
+    assert rows[1][4:13] == [""] * 9
+    months = metrics.calendar_returns(result.equity, result.tape.sessions, 1e6, "M")
+    shown = [cell.replace("−", "-") for cell in rows[0][1:13] + rows[1][1:4]]
+    assert [float(cell) for cell in shown] == pytest.approx([100 * value for value in months.values()], abs=0.051)
+    assert 'class="n down"' in table[1]
+    assert 'class="n up"' in table[1]
+
+
+def test_exposure_is_told_in_words() -> None:
+    result = ran()
+    gross, _ = result.exposure
+    assert f"in the market on {100 * (gross > 0).mean():.1f} % of them, gross {100 * gross.mean():.1f} % on average" in words(pages.report(result))
+
+
+class Plots:
+    """Puts a spread and two probabilities on record."""
+
+    def on_bars(self, view: simulator.View) -> tuple[()]:
+        if view.row >= 20:
+            for symbol in view.symbols:
+                view.plot("regime" if len(view.symbols) == 1 else f"regime {symbol}", NASTY, 0.75)
+                view.plot("regime" if len(view.symbols) == 1 else f"regime {symbol}", "bull", 0.25)
+        view.plot(NASTY, "z & more", float(view.row))
+        return ()
+
+
+def test_what_the_strategy_plotted_has_a_place_on_the_page() -> None:
+    page = pages.report(simulator.simulate(tape(), Plots()))
+    seen = words(page)
+    assert "Regimes The strip has the colour of the most probable state" in seen
+    assert f"Plotted by the strategy {NASTY}" in seen
+    assert NASTY not in page
+    assert page.count("</script>") == 3
+    assert "Plotted by the strategy" not in words(pages.report(ran()))
+
+
+def test_every_place_on_the_page_has_a_figure() -> None:
+    for strategy in (Plots(), InAndOut()):
+        page = pages.report(simulator.simulate(tape(("AAA", "BBB")), strategy))
+        places = set(re.findall(r'<div class="chart \w+" id="([\w-]+)"', page))
+        made = drawn(page)
+        assert places == {*made["charts"], *(name for name in ("price", "regime") if made["instruments"][0][name])}
+
+
+def test_a_large_number_is_written_short() -> None:
+    """A price that grows without bounds must not make the page wider than a phone."""
+    close = np.exp(np.linspace(0.0, 300.0, 60))
+    over = Tape.of([Instrument("AAA", tick="0")], (np.arange(60) + 1) * DAY, close, close, close, close, interval=DAY)
+    seen = words(pages.report(simulator.simulate(over, Plots())))
+    assert "Total return 0.00 % Benchmark 1.94e+132 %" in seen
+    assert "Benchmark 1.94e+136" in seen
 
 
 def test_nothing_in_the_page_points_outside() -> None:
@@ -152,123 +235,17 @@ def test_the_library_is_in_the_page_once() -> None:
     assert pages.report(ran()).count("* plotly.js v") == 1
 
 
-def test_equity_is_drawn_from_the_starting_capital_on() -> None:
-    result = ran()
-    series = drawn(pages.report(result))
-    assert series["equity"]["y"][0] == result.cash_start
-    assert series["drawdown"]["y"][0] == 0.0
-    assert len(series["equity"]["x"]) == 301
-    assert min(series["drawdown"]["y"]) == pytest.approx(min(result.equity / np.maximum.accumulate(np.append(1e6, result.equity))[1:]) - 1, rel=1e-6)
-
-
-def test_daily_bars_are_drawn_on_the_date_of_their_session() -> None:
-    """A bar that covers a UTC day closes at the next midnight."""
-    over = tape()
-    assert drawn(pages.report(ran(over)))["equity"]["x"][1] == int(over.sessions[0]) * 86_400_000
-
-
-def test_buys_and_sells_are_marked_at_their_prices() -> None:
-    result = ran()
-    (price,) = drawn(pages.report(result))["prices"]
-    assert price["buys"]["y"] == pytest.approx([x.price for x in result.fills if x.quantity > 0])
-    assert price["sells"]["y"] == pytest.approx([x.price for x in result.fills if x.quantity < 0])
-    assert price["buys"]["text"][0].startswith("bought 1,000 at ")
-
-
 def test_of_many_instruments_the_most_traded_can_be_chosen() -> None:
-    symbols = tuple(f"S{k}" for k in range(12))
-    page = pages.report(ran(tape(symbols)))
-    assert len(drawn(page)["prices"]) == page.count("<option") == pages.INSTRUMENTS_MAX
+    page = pages.report(ran(tape(tuple(f"S{k}" for k in range(12)))))
+    assert len(drawn(page)["instruments"]) == page.count("<option") == charts.INSTRUMENTS_MAX
     assert "The 8 most traded of 12 instruments." in words(page)
-
-
-def test_a_missing_bar_leaves_no_point() -> None:
-    full = tape()
-    columns = [np.array(column[: len(full)]) for column in (full.open, full.high, full.low, full.close, full.volume)]
-    for column in columns:
-        column[100:110] = np.nan
-    (price,) = drawn(pages.report(ran(full.like(*columns))))["prices"]
-    assert len(price["line"]["x"]) == 290
-
-
-# --- Thinning
-
-
-def test_a_short_series_is_drawn_whole() -> None:
-    assert pages.thin(np.arange(5.0), 10).tolist() == [0, 1, 2, 3, 4]
-
-
-@pytest.mark.parametrize("count", [101, 1_000, 99_999, 1_000_000])
-def test_thinning_keeps_the_ends_and_the_extremes(count: int) -> None:
-    values = np.random.default_rng(count).normal(size=count)
-    kept = pages.thin(values, 100)
-    assert len(kept) <= 100
-    assert (np.diff(kept) > 0).all()
-    assert {0, count - 1, int(values.argmin()), int(values.argmax())} <= set(kept.tolist())
 
 
 def test_a_long_run_makes_no_large_page() -> None:
     minutes = 200_000
     close = 100.0 + np.sin(np.arange(minutes) / 500.0)
     long = Tape.of([Instrument("AAA")], (np.arange(minutes) + 1) * 60_000_000_000, close, close, close, close, interval=60_000_000_000)
-    series = drawn(pages.report(ran(long)))
-    assert len(series["equity"]["x"]) <= pages.POINTS_MAX
-    assert len(series["prices"][0]["buys"]["x"]) <= pages.MARKERS_MAX
-    assert re.fullmatch(r"▲ 1,000 of [\d,]+ buys, ▼ 1,000 of [\d,]+ sells\.", series["prices"][0]["note"])
-
-
-# --- In a browser
-
-
-def browse(page: str, folder: Path) -> tuple[str, list[str]]:
-    """The page's DOM once its scripts have run, and every line of the console."""
-    assert BROWSER
-    file = folder / "report.html"
-    file.write_text(page, encoding="utf-8")
-    quiet = ["--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync", "--disable-quic"]
-    command = [
-        BROWSER,
-        "--headless",
-        "--no-sandbox",
-        "--disable-gpu",
-        *quiet,
-        f"--user-data-dir={folder / 'profile'}",
-        "--enable-logging=stderr",
-        "--v=0",
-    ]
-    done = subprocess.run(
-        [*command, "--virtual-time-budget=20000", "--dump-dom", file.as_uri()], capture_output=True, text=True, timeout=120, check=True
-    )
-    return done.stdout, [line for line in done.stderr.splitlines() if "CONSOLE" in line]
-
-
-@pytest.mark.browser
-@pytest.mark.skipif(BROWSER is None, reason="headless Chromium is not installed: the page was not looked at")
-class TestInABrowser:
-    def test_the_page_draws_without_a_word_on_the_console(self, tmp_path: Path) -> None:
-        """Its content policy forbids every request to the outside, and a forbidden request would be on the console."""
-        dom, console = browse(pages.report(named(ran(tape(("AAA", NASTY))), title=NASTY)), tmp_path)
-        assert console == []
-        assert 'data-drawn="yes"' in dom
-        for chart in ("equity", "drawdown", "price"):
-            assert re.search(rf'id="{chart}"[^>]*class="[^"]*js-plotly-plot|class="[^"]*js-plotly-plot[^"]*" id="{chart}"', dom)
-
-    def test_a_request_to_the_outside_would_be_seen(self, tmp_path: Path) -> None:
-        page = pages.report(ran()).replace("</main>", '<img src="https://example.invalid/x.png"></main>')
-        _, console = browse(page, tmp_path)
-        assert any("Content Security Policy" in line for line in console)
-
-    def test_a_zoom_in_one_chart_is_a_zoom_in_all(self, tmp_path: Path) -> None:
-        zoom = """<script>
-          const range = id => document.getElementById(id).layout.xaxis.range.map(at => at.slice(0, 10));
-          const wait = () => new Promise(done => setTimeout(done, 500));
-          const told = document.documentElement.dataset;
-          setTimeout(async () => {
-            await Plotly.relayout("drawdown", { "xaxis.range[0]": "2022-03-01", "xaxis.range[1]": "2022-06-01" });
-            await wait();
-            told.zoomed = JSON.stringify(["equity", "drawdown", "price"].map(range));
-          }, 3000);
-        </script></body>"""
-        dom, console = browse(pages.report(ran()).replace("</body>", zoom), tmp_path)
-        assert console == []
-        assert html.unescape(re.findall(r'data-zoomed="([^"]*)"', dom)[0]) == json.dumps([["2022-03-01", "2022-06-01"]] * 3, separators=(",", ":"))
+    made = drawn(pages.report(ran(long)))
+    lines = [line for one in (*made["charts"].values(), made["instruments"][0]["price"]) for line in one["data"]]
+    assert max(len(line["x"]) for line in lines) <= charts.POINTS_MAX
+    assert re.fullmatch(r"▲ 1,000 of [\d,]+ buys, ▼ 1,000 of [\d,]+ sells\.", made["instruments"][0]["note"])

@@ -257,7 +257,7 @@ def test_the_refused_orders_of_a_batch_do_not_take_its_clears_with_them() -> Non
 
 @pytest.mark.parametrize("wish", [None, 7, "buy", (1, 0, 10)])
 def test_what_is_no_wish_is_refused_in_words(wish: Any) -> None:
-    with pytest.raises(PluginError, match="on_bars must return a list of orders, cancels, replacements and batches, or one batch"):
+    with pytest.raises(PluginError, match="on_bars must return a list of orders, cancels, replacements, batches and remarks, or one batch"):
         run(daily(*TEN), {0: lambda view: [wish]})
 
 

@@ -76,6 +76,15 @@ def run(prices: dict[str, list[float | None]], states: int = 2, **terms: Any) ->
     return simulate(tape, strategy, cash=1000.0, broker=plain(), check=True), strategy
 
 
+def known_of(result: Result, states: int, *symbols: str) -> FloatArray:
+    """The filtered probabilities that were plotted: (bars, instruments, states), NaN before the first fit."""
+    known = np.full((result.rows, max(len(symbols), 1), states), np.nan)
+    for i, chart in enumerate([f"regime {symbol}" for symbol in symbols] or ["regime"]):
+        for state, (rows, values) in enumerate(result.plots[chart].values()):
+            known[rows, i, state] = values
+    return known
+
+
 def moves(*steps: int, start: float = 10.0) -> list[float | None]:
     """Prices that rise (1), stay (0) or fall (-1) by 20 % in logs."""
     return [start, *(start * np.exp(0.2 * np.cumsum(steps))).tolist()]
@@ -98,7 +107,8 @@ def test_it_is_in_the_market_in_a_bull_regime_and_out_of_it_in_a_bear_regime() -
 
 def test_three_states_can_be_short_flat_and_long() -> None:
     result, strategy = run({"A": moves(1, 0, -1, -1, -1)}, states=3, bear_weight=-1.0)
-    assert [int(regimes[0]) for regimes in strategy.regimes] == [-1, 2, 1, 0, 0, 0]
+    assert known_of(result, 3)[1:, 0].argmax(axis=1).tolist() == [2, 1, 0, 0, 0]
+    assert strategy.tracks[0].held == 0
     assert sides(result) == [(2, 1.0), (3, -1.0), (4, -1.0)]
     assert result.positions["A"] < 0.0
 
@@ -107,21 +117,30 @@ def test_instruments_share_equity_equally_and_have_a_regime_each() -> None:
     """500 each: 40 of A at 12.21, and none of B, which falls."""
     result, strategy = run({"A": moves(1, 1, 1), "B": moves(-1, -1, -1)})
     assert trades(result) == [("A", 2, 40)]
-    assert strategy.regimes[-1].tolist() == [1, 0]
-    np.testing.assert_allclose(strategy.posteriors[-1], [[0.0, 1.0], [1.0, 0.0]], atol=1e-12)
+    assert [track.held for track in strategy.tracks] == [1, 0]
+    np.testing.assert_allclose(known_of(result, 2, "A", "B")[-1], [[0.0, 1.0], [1.0, 0.0]], atol=1e-12)
 
 
 def test_a_bar_that_is_missing_says_nothing() -> None:
     with_gap, gap = run({"A": [*moves(1, 1)[:2], None, *moves(1, 1)[2:]], "B": moves(0, 0, 0)})
     assert gap.tracks[0].returns == pytest.approx([0.2, 0.2])
-    assert gap.regimes[2].tolist() == gap.regimes[1].tolist()
+    said = known_of(with_gap, 2, "A", "B")
+    assert said[2, 0].tolist() == said[1, 0].tolist()
     assert trades(with_gap) == [("A", 3, 40)]
 
 
-def test_what_was_known_is_kept_for_each_bar() -> None:
-    _, strategy = run({"A": moves(1, -1, 1)})
-    assert strategy.rows == [0, 1, 2, 3]
-    assert [int(known[0].argmax()) for known in strategy.posteriors[1:]] == [1, 0, 1]
+def test_what_was_known_is_plotted_at_each_bar() -> None:
+    result, _ = run({"A": moves(1, -1, 1)})
+    assert list(result.plots) == ["regime"]
+    assert list(result.plots["regime"]) == ["state 1 (bear)", "state 2 (bull)"]
+    assert all(rows.tolist() == [0, 1, 2, 3] for rows, _ in result.plots["regime"].values())
+    assert known_of(result, 2)[1:, 0].argmax(axis=1).tolist() == [1, 0, 1]
+
+
+def test_each_of_several_instruments_has_a_chart_of_its_own() -> None:
+    result, _ = run({"A": moves(1), "B": moves(-1)}, states=3)
+    assert list(result.plots) == ["regime A", "regime B"]
+    assert list(result.plots["regime B"]) == ["state 1 (bear)", "state 2", "state 3 (bull)"]
 
 
 def test_a_regime_changes_only_when_the_filter_is_sure_enough() -> None:
@@ -177,36 +196,35 @@ def test_what_does_not_move_keeps_its_weight_under_a_volatility_target() -> None
 
 def test_it_fits_on_the_window_before_each_refit_and_on_nothing_later() -> None:
     feed, strategy = Markov(bars=240), Regime(states=2, window=100, refit=40, restarts=2)
-    simulate(feed.load(seed=3, folder=Path()), strategy, broker=plain())
+    result = simulate(feed.load(seed=3, folder=Path()), strategy, broker=plain())
     assert [fit.row for fit in strategy.fits] == [100, 140, 180, 220]
     assert all(fit.model is not None and fit.model.rows == 100 and fit.model.converged for fit in strategy.fits)
-    unknown = [bool(np.isnan(known).all()) for known in strategy.posteriors]
-    assert unknown == [True] * 100 + [False] * 140
+    said = known_of(result, 2)[:, 0]
+    assert np.isnan(said).all(axis=1).tolist() == [True] * 100 + [False] * 140
     # At a refit the window is filtered anew with the new parameters, and from there on bar by bar.
     last = strategy.fits[-1].model
     assert last is not None
     returns = np.array(strategy.tracks[0].returns)
-    np.testing.assert_allclose(last.filter(returns[120:])[0][-1], strategy.posteriors[-1][0], rtol=1e-9)
+    np.testing.assert_allclose(last.filter(returns[120:])[0][-1], said[-1], rtol=1e-9)
 
 
 def test_what_it_knew_does_not_depend_on_what_came_later() -> None:
     tape = Markov(bars=240).load(seed=3, folder=Path())
     runs = []
     for bars in (240, 170):
-        runs.append(Regime(states=2, window=100, refit=40, restarts=2))
-        simulate(tape.cut(bars), runs[-1], broker=plain())
-    np.testing.assert_array_equal(np.array(runs[0].posteriors)[:170], np.array(runs[1].posteriors))
+        result = simulate(tape.cut(bars), Regime(states=2, window=100, refit=40, restarts=2), broker=plain())
+        runs.append(known_of(result, 2))
+    np.testing.assert_array_equal(runs[0][:170], runs[1])
 
 
 def test_each_of_several_instruments_is_fitted_alone() -> None:
     """With another beside it, what is known of one does not change."""
-    strategies = []
+    results = []
     for symbols in (("A",), ("A", "B")):
-        strategies.append(Regime(states=2, window=60, refit=60, restarts=1))
-        simulate(Walks(bars=100, symbols=symbols).load(seed=1, folder=Path()), strategies[-1], broker=plain())
-    one, two = (np.array(strategy.posteriors) for strategy in strategies)
-    np.testing.assert_array_equal(one[:, 0], two[:, 0])
-    assert [(fit.row, fit.instrument) for fit in strategies[1].fits] == [(60, 0), (60, 1)]
+        strategy = Regime(states=2, window=60, refit=60, restarts=1)
+        results.append(simulate(Walks(bars=100, symbols=symbols).load(seed=1, folder=Path()), strategy, broker=plain()))
+    np.testing.assert_array_equal(known_of(results[0], 2)[:, 0], known_of(results[1], 2, "A", "B")[:, 0])
+    assert [(fit.row, fit.instrument) for fit in strategy.fits] == [(60, 0), (60, 1)]
 
 
 def test_a_price_that_never_moves_is_never_fitted_nor_held() -> None:
@@ -267,7 +285,7 @@ def accuracies(seed: int) -> tuple[float, float, float, float]:
     feed, strategy, broker = parts(bundled)
     strategy.refit = 126  # a sixth of the fits, for a quick test
     tape = feed.load(seed=seed, folder=bundled.folder)
-    simulate(tape, strategy, broker=broker)
+    result = simulate(tape, strategy, broker=broker)
     rows = np.arange(strategy.window, len(tape))
     true = feed.states(seed)[rows]
     stay = np.array([feed.bear_stay, feed.bull_stay])
@@ -276,7 +294,7 @@ def accuracies(seed: int) -> tuple[float, float, float, float]:
     variances = np.array([[feed.bear_volatility**2], [feed.bull_volatility**2]])
     returns = np.diff(np.log(tape.close[: len(tape), 0]))
     best, _ = filter_states(start, moving, np.array([[feed.bear_drift], [feed.bull_drift]]), variances, returns)
-    ours = np.array(strategy.posteriors)[rows, 0].argmax(axis=1)
+    ours = known_of(result, 2)[rows, 0].argmax(axis=1)
     upside_down = np.array([fit.model is not None and fit.model.covars[0, 0, 0] < fit.model.covars[1, 0, 0] for fit in strategy.fits])
     in_force = np.searchsorted([fit.row for fit in strategy.fits], rows, side="right") - 1
     by_variance = np.where(upside_down[in_force], 1 - ours, ours)

@@ -1,0 +1,354 @@
+"""Orders that meet the inside of a bar: what they do depends on the path that its prices took, of which a bar tells four points.
+
+Each instrument is walked along both paths on copies, O-H-L-C and O-L-H-C, and the policy says which of the two stands. Source: market-rules.md,
+section 2.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from math import nan
+from typing import TYPE_CHECKING, Any, Literal
+
+from simulator import DAY, Event, Fill, Order
+from simulator.kernels import rules
+
+if TYPE_CHECKING:
+    from brokers.matching import Market, Working
+
+Policy = Literal["pessimistic", "optimistic", "ohlc", "olhc", "nearest"]
+
+
+class Group:
+    """Orders of which one cancels the other, or one alone that waits for its parent. Only the first that is left counts as on its way.
+
+    Where all are for as many lots of one instrument they share what is left; else the first that trades ends the others.
+    """
+
+    __slots__ = ("members", "pending", "shares")
+
+    def __init__(self, pending: memoryview[int]) -> None:
+        self.members: list[Working] = []
+        self.pending, self.shares = pending, True
+
+    def add(self, working: Working) -> None:
+        """One more member."""
+        self.members.append(working)
+        first = self.members[0]
+        self.shares = self.shares and (first.instrument, first.whole) == (working.instrument, working.whole)
+        self.recount()
+
+    def recount(self) -> None:
+        """See to it that what is on its way is what the first that is left has left."""
+        leads = True
+        for working in self.members:
+            counts = working.remaining if leads else 0
+            self.pending[working.instrument] += counts - working.counted
+            working.counted = counts
+            leads = leads and not (working.remaining or working.dormant)
+
+    def traded(self, trader: Working, lots: int) -> None:
+        """One of them has traded: what that takes from the others."""
+        trader.counted -= lots
+        for working in self.members:
+            if working is trader or not (working.remaining or working.dormant):
+                continue
+            # What can trade goes first: both had as much of it.
+            loss = lots if self.shares else working.remaining + working.dormant
+            from_remaining = loss if abs(loss) <= abs(working.remaining) else working.remaining
+            working.remaining -= from_remaining
+            working.dormant -= loss - from_remaining
+            working.lost += loss
+            working.why_lost = rules.OCO
+        self.recount()
+
+
+def release(parent: Working) -> None:
+    """Let the children of an order trade what it has filled by now, in proportion."""
+    filled = abs(parent.whole - parent.remaining)
+    for child in parent.children:
+        due = abs(child.whole) * filled // abs(parent.whole) - child.released
+        fresh = min(due, abs(child.dormant))
+        if fresh > 0:
+            child.released += due
+            child.remaining += fresh if child.dormant > 0 else -fresh
+            child.dormant -= fresh if child.dormant > 0 else -fresh
+            child.fresh = True
+            if child.group:
+                child.group.recount()
+
+
+def crowded(orders: Sequence[Working], policy: Policy) -> bool:
+    """Whether the path through the bar may matter to these plain orders: two with prices of their own in one instrument, or, under a named path, a
+    stop-limit, which alone hangs on it.
+    """
+    priced = [working.instrument for working in orders if working.kind != rules.MARKET]
+    if len(priced) > 1 and len(set(priced)) < len(priced):
+        return True
+    return policy != "pessimistic" and any(working.kind == rules.STOP_LIMIT for working in orders)
+
+
+def meet(market: Market, orders: Sequence[Working], market_at: int, policy: Policy, events: list[Event]) -> None:
+    """These orders, oldest first, meet the market's row along the paths through its bars."""
+    tape, row = market.tape, market.row
+    opens = row * tape.width
+    closing: list[Working] = []
+    crowds: dict[int, list[Working]] = {}
+    dormant = {working.id for working in orders if not working.remaining}
+    for working in orders:
+        working.met = working.blocked = False
+        working.fresh = True
+        why = before(market, working)
+        if why != rules.FILLED:
+            working.now = why
+            continue
+        working.met = True
+        if working.id in dormant and not working.remaining:
+            working.now = rules.PARENT
+        if working.id in dormant and working.parent is not None and working.parent.instrument != working.instrument:
+            # What its parent did in another instrument, and when, no bar tells: it waits for the next.
+            working.blocked = True
+            continue
+        if working.kind == rules.MARKET_ON_CLOSE or (working.kind == rules.MARKET and market_at == rules.AT_CLOSE):
+            closing.append(working)
+            continue
+        if working.kind == rules.MARKET_ON_OPEN and not at_auction(market, working):
+            working.now = rules.AUCTION
+            continue
+        k = opens + working.instrument
+        if working.remaining:
+            at_once(market, working, k, tape.opens[k], events)
+        crowds.setdefault(working.instrument, []).append(working)
+    for i, crowd in crowds.items():
+        if any(working.remaining or working.dormant for working in crowd):
+            inside(market, crowd, opens + i, policy, events)
+    for working in closing:
+        if working.remaining:
+            k = opens + working.instrument
+            working.now = rules.FILLED
+            trade(market, working, k, tape.closes[k], True, events)
+    for working in orders:
+        market.look_back(working, events)
+
+
+def before(market: Market, working: Working) -> int:
+    """Why an order does not meet the bar at all, or FILLED if it does."""
+    tape, row = market.tape, market.row
+    if working.tif == rules.DAY:
+        day = tape.days[row]
+        if working.session < 0:
+            working.session = day
+        elif working.session < day:
+            return rules.SESSION_END
+    if working.conditions and working.conditions.until and tape.starts[row] >= working.conditions.until:
+        return rules.GOOD_TILL
+    k = row * tape.width + working.instrument
+    if not tape.volumes[k] > 0.0:
+        return rules.NO_BAR if tape.closes[k] != tape.closes[k] else rules.ZERO_VOLUME
+    return rules.FILLED
+
+
+def at_auction(market: Market, working: Working) -> bool:
+    """Whether the row opens a session for which an order came in time."""
+    tape, row = market.tape, market.row
+    if tape.interval < DAY and row and tape.days[row] == tape.days[row - 1]:
+        return False
+    # Whoever decides at a daily close has the night.
+    cutoff = market.open_cutoff if tape.interval < DAY else 0
+    return bool(working.accepted_at <= tape.starts[row] - cutoff)
+
+
+def at_once(market: Market, working: Working, k: int, price: float, events: list[Event]) -> None:
+    """What an order does at the *price* at which it finds the market: at the open, or where its parent filled inside the bar."""
+    working.fresh = False
+    buying = working.remaining > 0
+    if working.kind == rules.TRAILING_STOP and not working.triggered:
+        # The old level first, then the best price so far.
+        if reaches(price, working.stop, buying):
+            working.triggered = True
+        else:
+            ratchet(market, working, price)
+    if working.kind in (rules.STOP, rules.STOP_LIMIT) and not working.triggered and reaches(price, working.stop, buying):
+        working.triggered = True
+    if working.kind in (rules.LIMIT, rules.STOP_LIMIT):
+        marketable = (working.kind == rules.LIMIT or working.triggered) and reaches(working.limit, price, buying)
+    else:
+        marketable = working.kind in (rules.MARKET, rules.MARKET_ON_OPEN) or working.triggered
+    working.now = rules.FILLED if marketable else rules.NOT_TOUCHED
+    if marketable:
+        trade(market, working, k, price, True, events)
+
+
+def reaches(price: float, level: float, rising: bool) -> bool:
+    """Whether a price that comes from below (or, not *rising*, from above) has got to a level."""
+    return price >= level if rising else price <= level
+
+
+def ratchet(market: Market, working: Working, price: float) -> None:
+    """A trailing stop follows a better price."""
+    buying = working.remaining + working.dormant > 0
+    if working.extreme == working.extreme and not (price < working.extreme if buying else price > working.extreme):
+        return
+    working.extreme = price
+    assert working.conditions is not None
+    _, _, _, _, tick_up, tick_down = market.terms[working.instrument]
+    level = rules.trail(1 if buying else -1, price, working.conditions.trail, working.conditions.trail_fraction, tick_up, tick_down)
+    # It moves one way only, also from a first stop that was given.
+    if working.stop != working.stop or (level < working.stop if buying else level > working.stop):
+        working.stop = level
+
+
+def trade(market: Market, working: Working, k: int, price: float, taker: bool, events: list[Event]) -> None:
+    """Fill what can be filled here, and let others hear of it. What the volume leaves over waits for the next bar."""
+    left = working.remaining
+    market.trade(working, k, price, taker, events)
+    working.blocked = True
+    traded = left - working.remaining
+    if traded:
+        if working.group:
+            working.group.traded(working, traded)
+        if working.children:
+            release(working)
+
+
+def inside(market: Market, crowd: Sequence[Working], k: int, policy: Policy, events: list[Event]) -> None:
+    """The rest of the bar after its open, for the orders of one instrument."""
+    tape = market.tape
+    o, h, low, c = tape.opens[k], tape.highs[k], tape.lows[k], tape.closes[k]
+    family = {id(x): x for working in crowd for x in (working, *(working.group.members if working.group else ()), *working.children)}
+    for working in tuple(family.values()):
+        if working.group:
+            family.update({id(x): x for x in working.group.members})
+    everybody = tuple(family.values())
+    start = keep(market, everybody)
+    outcomes = []
+    for points in ((h, low, c), (low, h, c)):
+        told: list[Event] = []
+        walk(market, crowd, k, o, points, told)
+        outcomes.append((worth(market, crowd[0].instrument, c), told, keep(market, everybody)))
+        bring_back(market, everybody, start)
+    (up_first, told_up, state_up), (down_first, told_down, state_down) = outcomes
+    if policy == "pessimistic":
+        rises = up_first <= down_first
+    elif policy == "optimistic":
+        rises = up_first >= down_first
+    else:
+        rises = policy == "ohlc" or (policy == "nearest" and h - o <= o - low)
+    bring_back(market, everybody, state_up if rises else state_down)
+    chosen, other = (told_up, told_down) if rises else (told_down, told_up)
+    known = Counter(_what(fill) for fill in other)
+    for event in chosen:
+        if isinstance(event, Fill):
+            known[_what(event)] -= 1
+            events.append(event if known[_what(event)] >= 0 else event._replace(ambiguous=True))
+        else:
+            events.append(event)
+
+
+def _what(event: Event) -> tuple[Any, ...]:
+    """What makes two fills the same trade."""
+    return (event.order, event.lots, event.price) if isinstance(event, Fill) else ()
+
+
+def worth(market: Market, i: int, close: float) -> float:
+    """Cash and what is held of one instrument, at its close."""
+    up, down, multiplier, _, _, _ = market.terms[i]
+    _, _, change = market.used.get(i, (0, 0, 0))
+    held = int(market.portfolio.lots[i]) + change
+    value: float = market.cash + held * up / down * multiplier * close
+    return value
+
+
+def keep(market: Market, orders: Sequence[Working]) -> tuple[Any, ...]:
+    """Everything that a walk changes."""
+    account = market.cash, market.equity, market.gross, dict(market.used), market.pending.copy()
+    return account, [dict(working.__dict__) for working in orders]
+
+
+def bring_back(market: Market, orders: Sequence[Working], kept: tuple[Any, ...]) -> None:
+    """Make everything as it was kept."""
+    (market.cash, market.equity, market.gross, used, pending), states = kept
+    market.used = dict(used)
+    market.pending[:] = pending
+    for working, state in zip(orders, states, strict=True):
+        working.__dict__.clear()
+        working.__dict__.update(state)
+
+
+def walk(market: Market, crowd: Sequence[Working], k: int, start: float, points: Sequence[float], events: list[Event]) -> None:
+    """Follow the price from *start* through *points*: whatever it comes by first acts first, of equals the oldest."""
+    now = start
+    for target in points:
+        leg = now
+        while True:
+            acting, at = None, nan
+            for working in crowd:
+                price = acts_at(market, working, leg, now, target)
+                if price == price and (acting is None or abs(price - now) < abs(at - now)):
+                    acting, at = working, price
+            if acting is None:
+                break
+            now = at
+            act(market, acting, k, now, events)
+        for working in crowd:
+            if working.kind == rules.TRAILING_STOP and not working.triggered and working.remaining:
+                ratchet(market, working, target)
+        now = target
+    for working in crowd:
+        if working.remaining and not working.blocked and working.now in (rules.NOT_TOUCHED, rules.NOT_THROUGH) and is_limit(working):
+            touched = reaches(-market.tape.lows[k] if working.remaining > 0 else market.tape.highs[k], _mirrored(working), True)
+            working.now = rules.NOT_THROUGH if touched else rules.NOT_TOUCHED
+
+
+def _mirrored(working: Working) -> float:
+    return -working.limit if working.remaining > 0 else working.limit
+
+
+def is_limit(working: Working) -> bool:
+    """Whether an order waits for its limit: from the start, or since its stop was touched."""
+    return working.kind == rules.LIMIT or (working.kind == rules.STOP_LIMIT and working.triggered)
+
+
+def acts_at(market: Market, working: Working, leg: float, now: float, target: float) -> float:
+    """The price at which an order does something on the way from *leg* to *target*, of which the part up to *now* is behind us; NaN if nowhere."""
+    if working.blocked or not working.remaining or working.kind in (rules.MARKET_ON_OPEN, rules.MARKET_ON_CLOSE):
+        return nan
+    if working.fresh:
+        return now
+    buying, rising = working.remaining > 0, target > leg
+    if is_limit(working):
+        _, _, _, _, tick_up, tick_down = market.terms[working.instrument]
+        reached: float = rules.reach(working.remaining, working.limit, market.through_ticks, tick_up, tick_down)
+        # Buys wait below, and sells above.
+        if buying:
+            return reached if not rising and target <= reached <= now and reached < leg else nan
+        return reached if rising and now <= reached <= target and reached > leg else nan
+    if working.kind == rules.MARKET or working.triggered:
+        return nan
+    level: float = working.stop
+    if buying:
+        return level if rising and now <= level <= target and level > leg else nan
+    return level if not rising and target <= level <= now and level < leg else nan
+
+
+def act(market: Market, working: Working, k: int, price: float, events: list[Event]) -> None:
+    """The price has come to where this order acts."""
+    if working.fresh:
+        at_once(market, working, k, price, events)
+    elif is_limit(working):
+        working.now = rules.FILLED
+        trade(market, working, k, working.limit, False, events)
+    else:
+        working.triggered = True
+        if working.kind == rules.STOP_LIMIT and not reaches(working.limit, price, working.remaining > 0):
+            working.now = rules.NOT_TOUCHED
+            return
+        working.now = rules.FILLED
+        trade(market, working, k, price, True, events)
+
+
+def follows(order: Order) -> bool:
+    """Whether an order counts as on its way only with another: one that waits for a parent, and all of an OCO but the first."""
+    conditions = order.conditions
+    return conditions is not None and (conditions.parent != 0 or conditions.oco not in (0, order.id))
