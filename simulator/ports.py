@@ -62,6 +62,16 @@ class Broker(Protocol):
         """The ids of all open orders (children of a parent apart), oldest first."""
 
 
+class Calendar(Protocol):
+    """What happens to the account and to open orders because it is time: corporate actions, settlement, financing."""
+
+    def due(self, bars: Bars) -> bool:
+        """Whether anything happens with these bars. It is asked at every bar."""
+
+    def take(self, bars: Bars) -> Iterator[Event]:
+        """What happens, before any order meets these bars. Each event is settled before the next is made, so that it builds on it."""
+
+
 class Journal(Protocol):
     """The append-only record of a run."""
 
@@ -72,6 +82,7 @@ class Journal(Protocol):
         approved: Sequence[Wish],
         refused: Sequence[Refusal],
         answers: Sequence[Event],
+        settled: Sequence[Event] = (),
     ) -> None: ...
 
     def read(self) -> bytes: ...

@@ -95,7 +95,8 @@ def test_a_run_shows_what_came_of_it() -> None:
     assert done.exit_code == 0, done.output
     labels = [line.split("  ")[0] for line in done.stdout.splitlines() if line and not line.startswith(" ")]
     assert labels == [
-        "scenario", "strategy", "period", "bars", "orders", "fills", "refused", "final equity", "return", "max drawdown", "volatility", "Sharpe",
+        "scenario", "strategy", "period", "bars", "orders", "fills", "refused", "final equity", "return", "benchmark",
+        "max drawdown", "volatility", "Sharpe",
         "commission", "slippage", "halts", "broker", "notes", "journal",
     ]  # fmt: skip
     assert "1999-01-04 to 2003-12-31" in done.stdout

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from enum import IntEnum
+from math import nan
 from typing import NamedTuple
 
 from simulator.book.orders import FloatArray, IntArray, Order
@@ -77,4 +79,64 @@ class Halt(NamedTuple):
     floor: float
 
 
-Event = Fill | FillBatch | Ended | Waited | Sliced | Replaced | Halt
+class Booking(IntEnum):
+    """Why money moves without a trade. Those from BORROW on are financing, and come after all others of their instant."""
+
+    DIVIDEND = 1
+    PAYMENT = 2
+    FRACTION = 3
+    DELISTING = 4
+    SETTLEMENT = 5
+    EXPIRY = 6
+    BORROW = 20
+    REBATE = 21
+    INTEREST = 22
+    VARIATION = 23
+    FEE = 24
+
+    @property
+    def words(self) -> str:
+        """The booking as a person would say it."""
+        return self.name.lower()
+
+
+class Booked(NamedTuple):
+    """Money that moved without a trade, for the reason *kind* (a `Booking`): *amount* into cash and *receivable* into what we are owed, in the
+    instrument's currency; below 0 they are paid and owed. An *instrument* of -1 is the whole account.
+
+    Where a position is closed without a trade, *lots* is by how much it changed, and *price* at what. Else *price* is what the amount was reckoned at.
+    """
+
+    kind: int
+    instrument: int
+    amount: float
+    receivable: float = 0.0
+    lots: int = 0
+    price: float = nan
+
+
+class Rescaled(NamedTuple):
+    """A split: *up* shares for each *down*. The position changed by *lots*, and *mark* is the last price, rescaled.
+
+    What is no whole lot has left the position; a booking of kind FRACTION says what it gave.
+    """
+
+    instrument: int
+    up: int
+    down: int
+    lots: int
+    mark: float
+
+
+class Adjusted(NamedTuple):
+    """An open order was rescaled by a split: *lots* more (or, against its side, less) are left of it, and these are its prices now."""
+
+    order: int
+    instrument: int
+    lots: int
+    limit: float
+    stop: float
+    trail: float = nan
+
+
+Event = Fill | FillBatch | Ended | Waited | Sliced | Replaced | Halt | Booked | Rescaled | Adjusted

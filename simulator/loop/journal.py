@@ -10,17 +10,19 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from struct import Struct
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 
-from simulator.book.fills import Ended, Event, Fill, FillBatch, Halt, Replaced, Sliced, Waited
+from simulator.book.fills import Adjusted, Booked, Booking, Ended, Event, Fill, FillBatch, Halt, Replaced, Rescaled, Sliced, Waited
 from simulator.book.orders import Cancel, FloatArray, IntArray, Order, OrderBatch, Refusal, Remark, Replace, Wish
 from simulator.book.portfolio import Portfolio
 from simulator.kernels import batches
 from simulator.market.tape import Bars, Tape
 
-# The phases of one instant that write: resting orders meet the bar, risk limits, new orders.
+# The phases of one instant that write: corporate actions and settlement, financing, resting orders meet the bar, risk limits, new orders.
+SETTLE: Final = 1
+FINANCE: Final = 2
 WORK: Final = 3
 RISK: Final = 5
 SEND: Final = 7
@@ -39,8 +41,16 @@ CLEARED: Final = 11
 REPLACED: Final = 12
 REMARK: Final = 13
 CONDITIONS: Final = 14
+BOOKED: Final = 15
+RESCALED: Final = 16
+ADJUSTED: Final = 17
 
-KINDS: Final = ("", "order", "order", "cancel", "replace", "refused", "fill", "ended", "waited", "slice", "halt", "clear", "replaced", "remark", "conditions")
+KINDS: Final = (
+    *("", "order", "order", "cancel", "replace", "refused", "fill", "ended", "waited", "slice", "halt", "clear", "replaced", "remark", "conditions"),
+    *("booked", "split", "adjusted"),
+)
+PHASES: Final = {SETTLE: "settle", FINANCE: "finance", WORK: "work", RISK: "risk", SEND: "send"}
+"""The words for the phases."""
 
 ROW: Final = np.dtype(
     [
@@ -71,6 +81,9 @@ halt           order: the measure, a equity, b floor
 clear          instrument: the one in which all our orders are cancelled
 remark         order: its id, under which its words are kept as a client_id is; instrument -1: about none
 conditions     of the order before: lots the oco, a trail, b trail_fraction, d until, e parent
+booked         instrument: -1 is the whole account; lots by how much the position changed, a amount, b receivable, c price, d kind
+split          lots by how much the position changed, a the rescaled mark, d up, e down
+adjusted       lots more that are left of the order, a limit, b stop, c trail
 """
 pack: Final = Struct("<qhhiqqdddqq").pack
 
@@ -92,9 +105,12 @@ class MemoryJournal:
         approved: Sequence[Wish],
         refused: Sequence[Refusal],
         answers: Sequence[Event],
+        settled: Sequence[Event] = (),
     ) -> None:
-        """Append one instant: what the bar brought, what was let through, what was not, and what the broker answered at once."""
+        """Append one instant: what fell due with the bar, what it brought, what was let through, what was not, and what the broker answered at once."""
         at = bars.closed_at
+        for event in settled:
+            self._happened(at, FINANCE if isinstance(event, Booked) and event.kind >= Booking.BORROW else SETTLE, event)
         for event in events:
             if type(event) is Fill:
                 order, instrument, lots, price, slippage, commission, taker, ambiguous = event
@@ -137,6 +153,12 @@ class MemoryJournal:
             rows += pack(at, phase, REPLACED, instrument, order, lots, limit, stop, 0.0, kind + 256 * tif, event.old)
         elif isinstance(event, Halt):
             rows += pack(at, RISK, HALT, 0, event.measure, 0, event.equity, event.floor, 0.0, 0, 0)
+        elif isinstance(event, Booked):
+            rows += pack(at, phase, BOOKED, event.instrument, 0, event.lots, event.amount, event.receivable, event.price, event.kind, 0)
+        elif isinstance(event, Rescaled):
+            rows += pack(at, phase, RESCALED, event.instrument, 0, event.lots, event.mark, 0.0, 0.0, event.up, event.down)
+        elif isinstance(event, Adjusted):
+            rows += pack(at, phase, ADJUSTED, event.instrument, event.order, event.lots, event.limit, event.stop, event.trail, 0, 0)
 
     def _wished(self, at: int, wish: Cancel | Replace | OrderBatch | Remark) -> None:
         if isinstance(wish, Cancel):
@@ -202,6 +224,7 @@ class State:
     """What a journal says that a session holds: cash, positions, and lots still to fill of each open order."""
 
     cash: float
+    receivable: float
     lots: bytes
     averages: bytes
     realised: bytes
@@ -224,17 +247,28 @@ def fold(journal: MemoryJournal, tape: Tape, cash: float) -> State:
             for id in (order, parents.get(order)):
                 if id is not None:
                     remaining[id] -= lots
+        elif kind in (BOOKED, RESCALED):
+            portfolio.settle([settled(row)])
+        elif kind == ADJUSTED:
+            remaining[order] += lots
         elif kind == ENDED:
             lost = remaining.pop(order, 0)
             if parents.get(order) in remaining:
                 remaining[parents[order]] -= lost
     return State(
         portfolio.cash,
+        portfolio.receivable,
         portfolio.lots.tobytes(),
         portfolio.averages.tobytes(),
         portfolio.realised.tobytes(),
         {order: lots for order, lots in remaining.items() if lots},
     )
+
+
+def settled(row: Sequence[Any]) -> Booked | Rescaled:
+    """The booking or the split that such a row records."""
+    _, _, kind, instrument, _, lots, a, b, c, d, e = row
+    return Booked(d, instrument, a, b, lots, c) if kind == BOOKED else Rescaled(instrument, d, e, lots, a)
 
 
 def times_to_rows(tape: Tape, times: IntArray) -> IntArray:

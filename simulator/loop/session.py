@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from simulator.book.fills import Event
 from simulator.book.portfolio import Portfolio
 from simulator.market.tape import Bars
 from simulator.market.view import View
-from simulator.ports import Broker, Clock, Journal, Strategy
+from simulator.ports import Broker, Calendar, Clock, Journal, Strategy
 from simulator.risk.engine import RiskEngine
 
 
 @dataclass(slots=True)
 class Session:
-    """All parts of one run, wired by `simulator.assembly`. Modes differ in which parts stand here, never in the step."""
+    """All parts of one run, wired by `simulator.assembly`. Modes differ in which parts stand here, never in the step.
+
+    *calendar* is None where nothing ever falls due.
+    """
 
     clock: Clock
     broker: Broker
@@ -22,11 +26,18 @@ class Session:
     strategy: Strategy
     risk: RiskEngine
     journal: Journal
+    calendar: Calendar | None = None
+
+
+NOTHING: tuple[Event, ...] = ()
 
 
 def step(session: Session, bars: Bars) -> None:
-    """Take the bars of one instant through the system: fill, book, mark, decide, check, send."""
+    """Take the bars of one instant through the system: settle, fill, book, mark, decide, check, send."""
     session.clock.wait_until(bars.closed_at)
+    settled = NOTHING
+    if session.calendar is not None and session.calendar.due(bars):
+        settled = session.portfolio.settle(session.calendar.take(bars))
 
     # Orders sent on earlier bars meet these. Nothing sent below can fill before the next.
     events = session.broker.work(bars)
@@ -35,16 +46,16 @@ def step(session: Session, bars: Bars) -> None:
     session.portfolio.mark(bars)
     if session.risk.watches:
         events += session.risk.watch(session.portfolio)
-    if events:
-        session.view.remember(events)
+    if events or settled:
+        session.view.remember(settled + events)
 
     # The strategy sees the past up to this close, and proposes; the risk engine disposes.
     proposed = session.strategy.on_bars(session.view)
-    if proposed or events:
+    if proposed or events or settled:
         approved, refused = session.risk.review(proposed, session.portfolio)
         # The broker answers at once what it rejects and cancels. Only under `same_close`, which says so, are there fills among its answers.
         answers = session.broker.submit(approved)
         if answers:
             session.portfolio.book(answers)
             session.view.hear(answers)
-        session.journal.record(bars, events, approved, refused, answers)
+        session.journal.record(bars, events, approved, refused, answers, settled)

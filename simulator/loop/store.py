@@ -139,10 +139,11 @@ class SqliteJournal:
         approved: Sequence[Wish],
         refused: Sequence[Refusal],
         answers: Sequence[Event],
+        settled: Sequence[Event] = (),
     ) -> None:
         """Append one instant, as MemoryJournal does, and have it on the disk. Raises DataError where what is committed says otherwise."""
         before = len(self.memory.rows)
-        self.memory.record(bars, events, approved, refused, answers)
+        self.memory.record(bars, events, approved, refused, answers, settled)
         if before < len(self._committed.rows):
             self._compare(before)
         elif before < len(self.memory.rows):
