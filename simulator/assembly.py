@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import traceback
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import lru_cache
 from itertools import islice
@@ -31,7 +32,9 @@ from simulator.market.instruments import Instrument
 from simulator.market.tape import DAY, Replay, Tape
 from simulator.market.view import View
 from simulator.ports import Clock, Feed, Journal, Strategy
+from simulator.report import uncertainty as uncertain
 from simulator.report.results import Result
+from simulator.report.uncertainty import Uncertainty
 from simulator.risk.engine import RiskEngine
 from simulator.risk.limits import Account, Limits
 
@@ -230,6 +233,25 @@ def run(scenario: Scenario, *, progress: Progress | None = None, check: bool = F
     _know(scenario, tape)
     header = header_of(scenario)
     return _run(tape, strategy, broker, scenario.account, scenario.risk, progress, check, _about(scenario, broker), header.text)
+
+
+def uncertainty(scenario: Scenario, chosen: Result, progress: Progress | None = None) -> Uncertainty:
+    """Run a scenario again under each policy for the path inside a bar, and with limits that must be traded through: see report.uncertainty.
+
+    *chosen* is the run that it belongs to. Raises ScenarioError for a broker that knows no such policies, KeyboardInterrupt when it is stopped.
+    """
+    known = scenario.broker.parameters
+    through = max(1, int(str(known.get("limit_through_ticks", 0))))
+    changes: dict[str, dict[str, object]] = {policy: {"path": policy} for policy in uncertain.POLICIES}
+    changes[uncertain.THROUGH] = {"path": "pessimistic", "limit_through_ticks": through}
+    runs = {}
+    for done, (name, change) in enumerate(changes.items()):
+        if progress:
+            progress(done, len(changes))
+        runs[name] = run(replace(scenario, broker=replace(scenario.broker, parameters={**known, **change})), tape=chosen.tape)
+        if runs[name].interrupted:
+            raise KeyboardInterrupt
+    return uncertain.measure(chosen, runs)
 
 
 def rehearse(

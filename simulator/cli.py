@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from simulator.loop.clocks import PacedClock
     from simulator.market.tape import Tape
     from simulator.report.results import Result
+    from simulator.report.uncertainty import Uncertainty
     from simulator.report.telling import Columns, Part
     from simulator.scenarios import Scenario
 
@@ -100,6 +101,9 @@ def run(
     out: Annotated[Path | None, typer.Option("--out", metavar="DIR", help="Keep the run in this folder, which must be empty or not exist.")] = None,
     settings: Settings = None,
     audit: Annotated[bool, typer.Option("--check", help="Check the books after every bar. Slower.")] = False,
+    uncertainty: Annotated[
+        bool, typer.Option("--uncertainty", help="Run it again under each policy for the path inside a bar, and show what hangs on that.")
+    ] = False,
 ) -> None:
     """Run a scenario, and show what came of it."""
     from time import perf_counter
@@ -123,8 +127,14 @@ def run(
 
     console = _console()
     _table(console, _outcome(result, spent))
+    doubt = None
+    if uncertainty and not result.interrupted:
+        with scenarios.naming(source, settings or ()), _progress("policies", "runs") as progress:
+            doubt = assembly.uncertainty(scenario, result, progress)
+        console.print()
+        _table(console, _doubts(doubt))
     if out is not None:
-        folders.write(result, out)
+        folders.write(result, out, doubt)
         console.print(f"\nrun folder: {out}", soft_wrap=True)
     if result.interrupted:
         raise typer.Exit(INTERRUPTED)
@@ -333,6 +343,20 @@ def _outcome(result: Result, spent: Spent) -> Iterator[tuple[str, str]]:
     yield from _listed("broker", result.assumptions)
     yield from _listed("notes", result.notes)
     yield "journal", facts["journal_hash"]
+
+
+def _doubts(doubt: Uncertainty) -> Iterator[tuple[str, str]]:
+    """What hangs on the path inside the bars, as labels and values."""
+    yield "fill interval", "least, as it came out, most; over the policies for the path inside a bar, and with limits that must be traded through"
+    for name, figure in doubt.figures.items():
+        form = ",.2f" if name in ("final_equity", "sharpe") else ".2%"
+        yield name.replace("_", " "), "  ".join(format(value, form) if value == value else "undefined" for value in figure)
+    for name, equity in doubt.equities.items():
+        yield f"  {name}", f"{equity:,.2f}"
+    share = f"{doubt.share:.2%} of the profit" if doubt.share == doubt.share else "undefined: there is no profit"
+    yield "ambiguous", f"{share}; {len(doubt.ambiguous):,} trades"
+    lines = [f"{_moment(fill.at)} {fill.symbol} {fill.quantity:+g} at {fill.price:g} (order {fill.order})" for fill in doubt.ambiguous]
+    yield from _listed("", lines)
 
 
 def _plan(scenario: Scenario, tape: Tape) -> Iterator[tuple[str, str]]:

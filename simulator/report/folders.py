@@ -8,6 +8,7 @@
 | journal.parquet | the journal's rows, each column by its own name |
 | plots.parquet | what the strategy plotted (absent where it plotted nothing) |
 | summary.json | ids, metrics, counts, costs, drawdowns and notes, and what `records` needs to read the run back |
+| uncertainty.json | the fill interval of each figure (only with `--uncertainty`) |
 | report.html | the page to look at |
 
 The same run writes the same bytes.
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from simulator.report.results import Result
+    from simulator.report.uncertainty import Uncertainty
 
 
 class Costs(NamedTuple):
@@ -52,8 +54,8 @@ class Costs(NamedTuple):
         return 1e4 * money / self.traded if self.traded > 0.0 else float("nan")
 
 
-def write(result: Result, folder: Path) -> None:
-    """Write the run folder, first to a hidden place beside it, then by one rename.
+def write(result: Result, folder: Path, doubt: Uncertainty | None = None) -> None:
+    """Write the run folder, first to a hidden place beside it, then by one rename; with what hangs on the paths inside the bars, if that is known.
 
     Raises SimulatorError where the folder holds something already or cannot be written.
     """
@@ -64,6 +66,8 @@ def write(result: Result, folder: Path) -> None:
             whole = Path(hidden) / folder.name
             whole.mkdir()
             _fill(result, whole)
+            if doubt:
+                (whole / "uncertainty.json").write_text(_json(doubt.plain()), encoding="utf-8", newline="\n")
             whole.replace(folder)
     except OSError as error:
         check(folder)
@@ -98,10 +102,12 @@ def _fill(result: Result, folder: Path) -> None:
         tables["plots"] = plots_table(result)
     for name, table in tables.items():
         pq.write_table(table, folder / f"{name}.parquet", compression="zstd")
-    (folder / "summary.json").write_text(
-        json.dumps(summary(result), sort_keys=True, indent=2, allow_nan=False) + "\n", encoding="utf-8", newline="\n"
-    )
+    (folder / "summary.json").write_text(_json(summary(result)), encoding="utf-8", newline="\n")
     (folder / "report.html").write_text(pages.report(result), encoding="utf-8", newline="\n")
+
+
+def _json(facts: dict[str, Any]) -> str:
+    return json.dumps(facts, sort_keys=True, indent=2, allow_nan=False) + "\n"
 
 
 def costs(result: Result) -> Costs:
