@@ -16,13 +16,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from math import inf, nan, sqrt
-from statistics import NormalDist
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from simulator.errors import DataError
+from simulator.risk import measures as risk
+from simulator.risk.measures import TAIL
 
 if TYPE_CHECKING:
     from simulator.report.results import Result
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 
-TAIL: Final = 0.05
 NO_NUMBERS: Final[FloatArray] = np.empty(0)
 
 
@@ -220,21 +220,19 @@ def kurtosis(x: Sample) -> float | str:
 @metric(least=1)
 def var_historical(x: Sample) -> float | str:
     """The 5th percentile of r, interpolated linearly. A return: a loss is negative."""
-    return float(np.percentile(x.r, 100.0 * TAIL))
+    return risk.var_historical(x.r)
 
 
 @metric()
 def var_normal(x: Sample) -> float | str:
     """mean(r) + z std(r, ddof 1), z the normal 5 % quantile, -1.645. A return: a loss is negative."""
-    return float(x.r.mean()) + NormalDist().inv_cdf(TAIL) * x.std(x.r)
+    return risk.var_normal(x.r)
 
 
 @metric(least=1)
 def expected_shortfall(x: Sample) -> float | str:
     """The mean of the worst floor((N - 1) 5 %) + 1 returns. A return: a loss is negative."""
-    # The 1e-9 keeps a product like 20 x 5 % from falling under the whole number that it is.
-    count = int((len(x.r) - 1) * TAIL + 1e-9) + 1
-    return float(np.sort(x.r)[:count].mean())
+    return risk.expected_shortfall(x.r)
 
 
 @metric()
@@ -243,8 +241,7 @@ def expected_shortfall_normal(x: Sample) -> float | str:
 
     Source: McNeil, Frey and Embrechts (2015), "Quantitative Risk Management", example 2.14.
     """
-    normal = NormalDist()
-    return float(x.r.mean()) - x.std(x.r) * normal.pdf(normal.inv_cdf(TAIL)) / TAIL
+    return risk.expected_shortfall_normal(x.r)
 
 
 @metric()
