@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from simulator.loop.clocks import PacedClock
     from simulator.market.tape import Tape
     from simulator.report.results import Result
-    from simulator.report.uncertainty import Uncertainty
     from simulator.report.telling import Columns, Part
+    from simulator.report.uncertainty import Uncertainty
     from simulator.scenarios import Scenario
 
 USER_ERROR: Final = 2

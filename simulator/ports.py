@@ -82,7 +82,9 @@ class Journal(Protocol):
         approved: Sequence[Wish],
         refused: Sequence[Refusal],
         answers: Sequence[Event],
-        settled: Sequence[Event] = (),
     ) -> None: ...
+
+    def note(self, bars: Bars, settled: Sequence[Event]) -> None:
+        """Append what fell due with these bars, before anything else of them."""
 
     def read(self) -> bytes: ...

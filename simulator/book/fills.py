@@ -104,7 +104,7 @@ class Booked(NamedTuple):
     """Money that moved without a trade, for the reason *kind* (a `Booking`): *amount* into cash and *receivable* into what we are owed, in the
     instrument's currency; below 0 they are paid and owed. An *instrument* of -1 is the whole account.
 
-    Where a position is closed without a trade, *lots* is by how much it changed, and *price* at what. Else *price* is what the amount was reckoned at.
+    Where a position is closed without a trade, *lots* is by how much it changed, at *price*. Else *price* is what the amount was reckoned at.
     """
 
     kind: int

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from math import fsum, nan
 
 import numpy as np
 
-from simulator.book.fills import Event, Fill, FillBatch
+from simulator.book.fills import Booked, Booking, Event, Fill, FillBatch, Rescaled
 from simulator.book.orders import IntArray
 from simulator.book.positions import Position
 from simulator.kernels import batches, tapes
@@ -17,10 +18,12 @@ from simulator.market.tape import Bars, quick
 class Portfolio:
     """Holdings are exact lots at average cost. Arrays serve compiled code and memoryviews Python: one buffer, no copies.
 
-    Values are taken at the marks of the row that `mark` was last given: during `work` these are still the closes before.
+    Values are taken at the marks of the row that `mark` was last given: during `work` these are still the closes before, but for what has been split
+    since, whose rescaled marks are in *restated*. *receivable* is what is owed to us (below 0: by us) and not yet cash: it is part of equity.
     """
 
     __slots__ = (
+        "_alone",
         "_averages",
         "_lots",
         "_realised",
@@ -32,6 +35,8 @@ class Portfolio:
         "cash",
         "lots",
         "realised",
+        "receivable",
+        "restated",
         "row",
         "sizes",
         "start",
@@ -49,6 +54,10 @@ class Portfolio:
         self._terms = [tuple(row) for row in self.terms.tolist()]
         # What `worth` found last, until something is booked or marked.
         self._worth: tuple[float, float] | None = None
+        self.receivable = 0.0
+        self.restated: dict[int, float] = {}
+        # One instrument, nothing owed and nothing restated: then the values take one line each.
+        self._alone = n == 1
 
     def book(self, events: Iterable[Event]) -> None:
         """Take fills, one or a batch, into account, in order. What else happened to orders changes nothing here."""
@@ -75,14 +84,51 @@ class Portfolio:
                     event.commissions,
                 )
 
+    def settle(self, events: Iterable[Event]) -> tuple[Event, ...]:
+        """Take what fell due into account, each event before the next is made; all of them."""
+        settled = []
+        for event in events:
+            self._worth = None
+            if isinstance(event, Booked):
+                self._move(event)
+            elif isinstance(event, Rescaled):
+                self._split(event)
+            settled.append(event)
+        self._alone = self.width == 1 and not self.receivable and not self.restated
+        return tuple(settled)
+
+    def _move(self, booked: Booked) -> None:
+        kind, i, amount, receivable, lots, price = booked
+        self.cash = self.cash + amount
+        self.receivable = self.receivable + receivable
+        if lots:
+            up, down, multiplier, size, _, _ = self._terms[i]
+            held, self._averages[i], self._realised[i] = after(self._lots[i], self._averages[i], self._realised[i], lots, price, size)
+            self._lots[i] = held
+            self._sizes[i] = held * up / down * multiplier
+        elif kind == Booking.FRACTION:
+            # The cost of what was given away is in the amount, at the same average.
+            self._realised[i] = self._realised[i] + amount - amount / price * self._averages[i]
+
+    def _split(self, split: Rescaled) -> None:
+        i, up, down, lots, mark = split
+        lot_up, lot_down, multiplier, _, _, _ = self._terms[i]
+        self._lots[i] = held = self._lots[i] + lots
+        self._sizes[i] = held * lot_up / lot_down * multiplier
+        self._averages[i] = self._averages[i] * down / up
+        self.restated[i] = mark
+
     def mark(self, bars: Bars) -> None:
         """From here on values are taken at this instant's closes."""
         self.row, self._worth = bars.row, None
+        if self.restated:
+            self.restated.clear()
+            self._alone = self.width == 1 and not self.receivable
 
     @property
     def equity(self) -> float:
-        """Cash and the value of all positions at the last marks."""
-        if self.width == 1:
+        """Cash and receivables, and the value of all positions at the last marks."""
+        if self._alone:
             size = self._sizes[0]
             return self.cash + size * self.bars.tape.marked[self.row] if size else self.cash
         return self.worth()[0]
@@ -99,7 +145,7 @@ class Portfolio:
 
     def prospects(self, pending: IntArray) -> tuple[float, float, float]:
         """Equity, and gross and net exposure of what is held and *pending*: the two above at once."""
-        if self.width == 1:
+        if self._alone:
             mark, size = self.bars.tape.marked[self.row], self._sizes[0]
             value = (self._lots[0] + pending.item(0)) * self._terms[0][3] * mark
             if value != value:
@@ -109,15 +155,25 @@ class Portfolio:
 
     def worth(self) -> tuple[float, float]:
         """Equity and gross exposure of what is held, at the last marks."""
-        if self.width == 1:
+        if self.restated:
+            values = [size * self.mark_of(i) for i, size in enumerate(self._sizes) if size]
+            return fsum([self.cash, *values, self.receivable]), fsum(abs(value) for value in values)
+        if self._alone:
             size = self._sizes[0]
             if not size:
                 return self.cash, 0.0
             value = size * self.bars.tape.marked[self.row]
             return self.cash + value, abs(value)
         if self._worth is None:
-            self._worth = tapes.worth(self.cash, self.sizes, self.bars.tape.panel_marks, self.row)
+            equity, gross = tapes.worth(self.cash, self.sizes, self.bars.tape.panel_marks, self.row)
+            self._worth = equity + self.receivable, gross
         return self._worth
+
+    def mark_of(self, instrument: int) -> float:
+        """An instrument's last mark, rescaled where it was split since; NaN before its first."""
+        if instrument in self.restated:
+            return self.restated[instrument]
+        return self.bars.tape.marked[self.row * self.width + instrument] if self.row >= 0 else nan
 
     def position(self, instrument: int) -> Position:
         """One position, valued at the last mark."""

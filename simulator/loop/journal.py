@@ -105,12 +105,9 @@ class MemoryJournal:
         approved: Sequence[Wish],
         refused: Sequence[Refusal],
         answers: Sequence[Event],
-        settled: Sequence[Event] = (),
     ) -> None:
-        """Append one instant: what fell due with the bar, what it brought, what was let through, what was not, and what the broker answered at once."""
+        """Append one instant: what the bar brought, what was let through, what was not, and what the broker answered at once."""
         at = bars.closed_at
-        for event in settled:
-            self._happened(at, FINANCE if isinstance(event, Booked) and event.kind >= Booking.BORROW else SETTLE, event)
         for event in events:
             if type(event) is Fill:
                 order, instrument, lots, price, slippage, commission, taker, ambiguous = event
@@ -132,6 +129,11 @@ class MemoryJournal:
             self._refused(at, refusal)
         for answer in answers:
             self._happened(at, SEND, answer)
+
+    def note(self, bars: Bars, settled: Sequence[Event]) -> None:
+        """Append what fell due with these bars: corporate actions and settlement, then financing."""
+        for event in settled:
+            self._happened(bars.closed_at, FINANCE if isinstance(event, Booked) and event.kind >= Booking.BORROW else SETTLE, event)
 
     def _happened(self, at: int, phase: int, event: Event) -> None:
         rows = self.rows

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from simulator.book.fills import Event
 from simulator.book.portfolio import Portfolio
 from simulator.market.tape import Bars
 from simulator.market.view import View
@@ -29,15 +28,13 @@ class Session:
     calendar: Calendar | None = None
 
 
-NOTHING: tuple[Event, ...] = ()
-
-
 def step(session: Session, bars: Bars) -> None:
     """Take the bars of one instant through the system: settle, fill, book, mark, decide, check, send."""
     session.clock.wait_until(bars.closed_at)
-    settled = NOTHING
     if session.calendar is not None and session.calendar.due(bars):
         settled = session.portfolio.settle(session.calendar.take(bars))
+        session.view.remember(settled)
+        session.journal.note(bars, settled)
 
     # Orders sent on earlier bars meet these. Nothing sent below can fill before the next.
     events = session.broker.work(bars)
@@ -46,16 +43,16 @@ def step(session: Session, bars: Bars) -> None:
     session.portfolio.mark(bars)
     if session.risk.watches:
         events += session.risk.watch(session.portfolio)
-    if events or settled:
-        session.view.remember(settled + events)
+    if events:
+        session.view.remember(events)
 
     # The strategy sees the past up to this close, and proposes; the risk engine disposes.
     proposed = session.strategy.on_bars(session.view)
-    if proposed or events or settled:
+    if proposed or events:
         approved, refused = session.risk.review(proposed, session.portfolio)
         # The broker answers at once what it rejects and cancels. Only under `same_close`, which says so, are there fills among its answers.
         answers = session.broker.submit(approved)
         if answers:
             session.portfolio.book(answers)
             session.view.hear(answers)
-        session.journal.record(bars, events, approved, refused, answers, settled)
+        session.journal.record(bars, events, approved, refused, answers)

@@ -6,8 +6,8 @@
 | rows | id from 0 on, close of the bar, client_id of an order that has one, the 72 bytes of loop.journal.ROW, and the hash that chains them |
 | closing | one row, when the run has ended: rows, bars, digest of the tape, hash |
 
-A row's hash is SHA-256 of the hash before it, its bytes and its client_id; the first follows the header's. All rows of a bar are one transaction,
-which is on the disk (WAL, synchronous=FULL) before the next bar begins.
+A row's hash is SHA-256 of the hash before it, its bytes and its client_id; the first follows the header's. All rows of a bar are one transaction
+(what fell due with it is one of its own), which is on the disk (WAL, synchronous=FULL) before the next bar begins.
 
 Beside FILE stand, until the run has ended, SQLite's own FILE-wal and FILE-shm, and FILE.lock: the pid of its writer, and how many rows it has
 committed up to which hash. SQLite takes a log that was cut for one that was never longer; by the second line of FILE.lock we know better.
@@ -139,11 +139,19 @@ class SqliteJournal:
         approved: Sequence[Wish],
         refused: Sequence[Refusal],
         answers: Sequence[Event],
-        settled: Sequence[Event] = (),
     ) -> None:
         """Append one instant, as MemoryJournal does, and have it on the disk. Raises DataError where what is committed says otherwise."""
         before = len(self.memory.rows)
-        self.memory.record(bars, events, approved, refused, answers, settled)
+        self.memory.record(bars, events, approved, refused, answers)
+        self._keep(before)
+
+    def note(self, bars: Bars, settled: Sequence[Event]) -> None:
+        """Append what fell due with these bars, as `record` does."""
+        before = len(self.memory.rows)
+        self.memory.note(bars, settled)
+        self._keep(before)
+
+    def _keep(self, before: int) -> None:
         if before < len(self._committed.rows):
             self._compare(before)
         elif before < len(self.memory.rows):
@@ -190,7 +198,7 @@ class SqliteJournal:
         self._claim.note(made[-1][0] + 1, self._last)
 
     def _compare(self, before: int) -> None:
-        """A bar's rows are committed together: where it has some of them, it has all."""
+        """What is recorded at once is committed together: where the file has some of it, it has all."""
         ours, theirs = list(entries(self.memory, before)), list(entries(self._committed, before, len(self.memory.rows)))
         if ours != theirs:
             unlike = (n for n, (was, became) in enumerate(zip(theirs, ours, strict=False)) if was != became)

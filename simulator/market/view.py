@@ -87,8 +87,9 @@ class View:
         self._firsts: dict[str, memoryview[float]] = {name: cast("memoryview[float]", column[:, 0].data) for name, column in self._columns.items()}
 
     def remember(self, events: tuple[Event, ...]) -> None:
-        """What these bars brought to our orders and our account."""
-        self._brought = self.bars.row, events
+        """What these bars brought to our orders and our account, and before that what fell due with them."""
+        row, so_far = self._brought
+        self._brought = self.bars.row, so_far + events if row == self.bars.row else events
 
     def hear(self, answers: tuple[Event, ...]) -> None:
         """What the broker said at once to what we sent; the strategy hears of it at the next bar."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
 
+from simulator.book.fills import Booking
 from simulator.book.orders import OrderKind, Reason, TimeInForce
 from simulator.loop import journal as rows
 from simulator.loop.journal import KINDS, MemoryJournal, times_to_rows
@@ -196,6 +197,14 @@ def _conditions(telling: Telling, entry: Entry) -> str:
     return f"{telling.name(entry.order)} {', '.join(said) or 'has no conditions'}"
 
 
+def _booked(telling: Telling, entry: Entry) -> str:
+    where = telling.symbol(entry.instrument) if entry.instrument >= 0 else "the account"
+    kind = Booking(entry.d).words
+    if entry.a:
+        return f"{kind} of {where}: {money(abs(entry.a))} {'received' if entry.a > 0 else 'paid'}"
+    return f"{kind} of {where}: {money(abs(entry.b))} {'to come' if entry.b > 0 else 'to be paid'}"
+
+
 def halt(entry: Entry) -> str:
     """A halt of trading, or its end."""
     measure = Measure(entry.order)
@@ -218,6 +227,9 @@ EVENTS: Final[dict[int, Callable[[Telling, Entry], str]]] = {
     rows.ENDED: _ended,
     rows.WAITED: _waited,
     rows.HALT: lambda telling, x: halt(x),
+    rows.BOOKED: _booked,
+    rows.RESCALED: lambda telling, x: f"{telling.symbol(x.instrument)} is split {x.d} for {x.e}: its last price becomes {price(x.a)}",
+    rows.ADJUSTED: lambda telling, x: f"{telling.name(x.order)} is rescaled by the split",
     rows.REMARK: lambda telling, x: f"the strategy remarks{f' of {telling.symbol(x.instrument)}' if x.instrument >= 0 else ''}: {telling.words(x)}",
 }
 """The words for each kind of row."""

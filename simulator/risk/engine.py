@@ -223,7 +223,9 @@ class RiskEngine:
         is gone.
         """
         if not isinstance(wish, Cancel | Replace):
-            raise PluginError(f"on_bars must return a list of orders, cancels, replacements, batches and remarks, or one batch; {wish!r} is none of them")
+            raise PluginError(
+                f"on_bars must return a list of orders, cancels, replacements, batches and remarks, or one batch; {wish!r} is none of them"
+            )
         standing = self._standing(wish.order, approved)
         if standing is None:
             # The broker says so, in the same words as if it had just been filled.

@@ -29,7 +29,7 @@ class Brackets:
         price = view.value("close")
         return view.bracket(100, take_profit=price * (1 + self.width), stop_loss=price * (1 - self.width))
 '''
-SCENARIO = '''
+SCENARIO = """
 title = "Brackets narrower than the bars"
 seed = 5
 
@@ -44,7 +44,7 @@ width = {width}
 
 [broker]
 participation = inf
-'''
+"""
 
 
 @pytest.fixture
