@@ -142,6 +142,24 @@ class Table:
         return cls(ints, floats)
 
 
+def tariff(settings: Simulated) -> tuple[float, float, float, float, float, bool]:
+    """The commission as the rules take it."""
+    terms = settings.commission
+    return terms.per_share, terms.per_order, terms.bps / 10_000.0, terms.minimum, terms.maximum, terms.round_to_cents
+
+
+def numbers(settings: Simulated, tape: Tape, account: Account) -> FloatArray:
+    """The settings as compiled code takes them, see simulator.kernels.batches."""
+    slippage, window = settings.slippage, settings.volume_window if settings.volume_basis == "trailing" else 0
+    costs = (*tariff(settings), slippage.code, slippage.amount, slippage.window)
+    row = np.array(
+        (*costs, settings.participation, window, settings.limit_through_ticks, account.kind == "cash", account.leverage_max, tape.interval >= DAY),
+        np.float64,
+    )
+    assert len(row) == batches.SETTINGS
+    return row
+
+
 class Market:
     """Trades orders against bars. Single orders go through the rules as Python, tables through the compiled form of the same rules."""
 
@@ -180,17 +198,13 @@ class Market:
         # By instrument, for the row that is worked: lots that its volume still has for us, lots that we took, and how the position changed.
         self.used: dict[int, tuple[int, int, int]] = {}
         self.cash_account, self.leverage_max = account.kind == "cash", account.leverage_max
-        tariff, slippage = settings.commission, settings.slippage
-        self.fee = (tariff.per_share, tariff.per_order, tariff.bps / 10_000.0, tariff.minimum, tariff.maximum, tariff.round_to_cents)
-        self.slippage = (slippage.code, slippage.amount, slippage.window)
+        self.settings = numbers(settings, tape, account)
+        self.fee, self.slippage = tariff(settings), (settings.slippage.code, settings.slippage.amount, settings.slippage.window)
         self.cap, self.through_ticks = settings.participation, float(settings.limit_through_ticks)
         self.volume_window = settings.volume_window if settings.volume_basis == "trailing" else 0
         # Where each bar is a session of its own, DAY orders end with the bar that they met.
         self.daily = tape.interval >= DAY
         self.open_cutoff = round(settings.open_cutoff_seconds * SECOND)
-        numbers = (*self.fee, *self.slippage, self.cap, self.volume_window, self.through_ticks, self.cash_account, self.leverage_max, self.daily)
-        self.settings = np.array(numbers, np.float64)
-        assert len(numbers) == batches.SETTINGS
         # The waits of open orders that are over.
         self.runs: dict[int, list[Waited]] = {}
         # Only `same_close` comes back to a row that was worked already.

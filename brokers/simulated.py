@@ -15,7 +15,7 @@ import simpy
 from brokers import paths
 from brokers.costs import Commission
 from brokers.latency import arrive
-from brokers.matching import Book, Market, Table, Working
+from brokers.matching import Book, Market, Table, Working, numbers
 from brokers.paths import Group, Policy
 from brokers.slicing import Parents, Seen, execute
 from brokers.slippage import Slippage
@@ -26,6 +26,7 @@ from simulator import (
     Cancel,
     Ended,
     Event,
+    FloatArray,
     IntArray,
     Order,
     OrderBatch,
@@ -90,6 +91,15 @@ class Simulated:
     def connect(self, tape: Tape, portfolio: Portfolio, account: Account, ids: OrderIds) -> SimulatedBroker:
         """The broker of one session."""
         return SimulatedBroker(self, tape, portfolio, account, ids)
+
+    def numbers(self, tape: Tape, account: Account) -> tuple[int, FloatArray] | None:
+        """These settings for compiled runs: (the moment at which market orders trade, the numbers of simulator.kernels.batches).
+
+        None where only the loop can tell what happens: where orders take time or are cut, and at the same close.
+        """
+        if self.latency_seconds or self.slicing or self.timing == "same_close":
+            return None
+        return (rules.AT_CLOSE if self.timing == "next_close" else rules.AT_OPEN), numbers(self, tape, account)
 
     def caveats(self, tape: Tape) -> tuple[str, ...]:
         """What is wrong with these settings on this tape, to be printed as warnings."""

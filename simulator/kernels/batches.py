@@ -42,6 +42,7 @@ from simulator.kernels.rules import (
     reduces,
     size_of,
     slip,
+    whole_lots,
 )
 from simulator.kernels.tapes import LOT_DOWN, LOT_UP, MULTIPLIER, SIZE, TICK_DOWN, TICK_UP, exposure, impact_of, trailing_volume
 
@@ -122,6 +123,28 @@ def rebalance(
                 wanted[n] = change
                 n += 1
     return n, cleared
+
+
+@compiled
+def hold(quantities: Array, lots: Array, open_orders: Array, terms: Array, instruments: Array, wanted: Array) -> tuple[int, int]:
+    """Market orders that bring holdings to *quantities* in units where nothing is open, sells first: (how many, no instrument).
+
+    A quantity that gives no countable number of lots is reported as (-1, its instrument).
+    """
+    n = 0
+    for side in range(2):
+        for i in range(quantities.shape[0]):
+            quantity = quantities[i]
+            if quantity != quantity or open_orders[i] > 0:
+                continue
+            if not abs(quantity * terms[i, LOT_DOWN] / terms[i, LOT_UP]) < 9.0e18:
+                return -1, i
+            change = whole_lots(quantity, terms[i, LOT_UP], terms[i, LOT_DOWN]) - lots[i]
+            if (side == 0 and change < 0) or (side == 1 and change > 0):
+                instruments[n] = i
+                wanted[n] = change
+                n += 1
+    return n, -1
 
 
 @compiled

@@ -76,6 +76,7 @@ CACHE = cache_folder()
 for _rule in (
     rules.units,
     rules.size_of,
+    rules.whole_lots,
     rules.on_grid,
     rules.reach,
     rules.place,

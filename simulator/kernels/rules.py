@@ -91,6 +91,12 @@ def size_of(lots: int, lot_up: float, lot_down: float, multiplier: float) -> flo
     return lots * lot_up / lot_down * multiplier
 
 
+def whole_lots(quantity: float, lot_up: float, lot_down: float) -> int:
+    """Lots in *quantity* units, rounded toward zero; what is within 1e-9 of a lot is that lot."""
+    exact = quantity * lot_down / lot_up
+    return int(exact + 1e-9) if exact > 0.0 else int(exact - 1e-9)
+
+
 def on_grid(price: float, tick_up: float, tick_down: float, up: bool) -> float:
     """*price* on the grid whose tick is tick_up / tick_down (0: no grid), rounded up or down.
 

@@ -330,6 +330,22 @@ class View:
             raise ViewError(f"a weight of {wanted[cleared]} for {self.symbols[cleared]} is no number of lots at an equity of {portfolio.equity}")
         return OrderBatch(self.ids.block(n), self._instruments[:n].copy(), self._wanted[:n].copy(), clears=self._clears[:cleared].copy())
 
+    def hold(self, quantities: FloatArray) -> OrderBatch | tuple[Order, ...]:
+        """Market orders that bring each holding to so many units, in whole lots rounded toward zero, sells first.
+
+        *quantities* is (instruments,): NaN leaves an instrument alone, and so does an order that is open in it.
+        """
+        wanted = np.ascontiguousarray(quantities, dtype=np.float64)
+        if wanted.shape != (self._width,):
+            raise ViewError(f"quantities must be one number an instrument, ({self._width},), were {wanted.shape}")
+        portfolio = self.portfolio
+        n, bad = batches.hold(wanted, portfolio.lots, self._broker.open_orders, portfolio.terms, self._instruments, self._wanted)
+        if n < 0:
+            raise ViewError(f"{wanted[bad]} of {self.symbols[bad]} is no number of lots")
+        if self._width == 1:
+            return (Order(self.ids.next(), 0, int(self._wanted[0])),) if n else ()
+        return OrderBatch(self.ids.block(n), self._instruments[:n].copy(), self._wanted[:n].copy())
+
     def plot(self, chart: str, series: str, value: float) -> None:
         """Put a number on record for the report, at this bar: a point of the line *series* in *chart*. It is not journalled, and decides nothing.
 

@@ -1,0 +1,504 @@
+"""Compiled runs: a strategy that is stated as arrays goes over its whole tape in one call, by the kernels that the loop calls bar by bar.
+
+Each instant takes the steps of loop.session.step in their order: open orders meet the bars, fills are booked, values are marked, limits are watched,
+the plan is read, orders are reviewed and accepted. What a run cannot decide for itself it leaves to the loop, and says so in its status.
+"""
+
+from __future__ import annotations
+
+from math import inf, nan
+from typing import Any
+
+import numpy as np
+
+from simulator.kernels.batches import (
+    BASIS_WINDOW,
+    CAP,
+    CASH_ACCOUNT,
+    CENTS,
+    FEE_RATE,
+    FLOATS,
+    ID,
+    INSTRUMENT,
+    INTS,
+    KIND,
+    LEAST,
+    LEVERAGE_MAX,
+    MOST,
+    PER_ORDER,
+    PER_SHARE,
+    REMAINING,
+    SLIP_AMOUNT,
+    SLIP_MODEL,
+    SLIP_WINDOW,
+    accept,
+    book,
+    hold,
+    rebalance,
+    review,
+    work,
+)
+from simulator.kernels.compiled import compiled
+from simulator.kernels.rules import AT_CLOSE, FILLED, MARKET, SQUARE_ROOT, afford, after, budget, fee, permit, size_of, slip, whole_lots
+from simulator.kernels.tapes import LOT_DOWN, LOT_UP, MULTIPLIER, SIZE, impact_of, trailing_volume, worth
+
+Array = Any
+
+# What a plan says: shares of equity, units to hold, or orders.
+WEIGHTS, HOLDINGS, ORDERS = 0, 1, 2
+
+# How a run ended: at the end of the tape, or where only the loop can tell what happens next.
+DONE, CROWDED, UNCOUNTABLE = 0, 1, 2
+
+# What halts a run, and what a halt does, as one row of numbers.
+DRAWDOWN_MAX, DAILY_LOSS_MAX, ON_HALT, RESUME_AFTER = 0, 1, 2, 3
+FREEZE, CANCEL, FLATTEN = 0, 1, 2
+
+# What the watch remembers, as one row of numbers.
+PEAK, FLOOR, LAST, DAY_FLOOR, TODAY, HALTED, SERVED, ACTING, WATCHES = 0, 1, 2, 3, 4, 5, 6, 7, 8
+WATCH = 9
+
+# The columns of an order list, and of fills: whole numbers, then prices and money.
+AT_ROW, OF, LOTS, OF_KIND, OF_TIF = 0, 1, 2, 3, 4
+FILL_ROW, FILL_ORDER, FILL_INSTRUMENT, FILL_LOTS, FILL_TAKER = 0, 1, 2, 3, 4
+
+NO_QUOTA = 2**62
+
+
+@compiled
+def floor_of(equity: float, loss_max: float) -> float:
+    """The equity below which a loss of the share *loss_max* is exceeded; an infinite share is never."""
+    return equity * (1.0 - loss_max) if loss_max < inf else -inf
+
+
+@compiled
+def begin_watch(cash: float, halts: Array) -> Array:
+    """The watch before the first bar: the starting capital is the highest equity so far, and the end of the session before."""
+    watch = np.zeros(WATCH)
+    watch[PEAK] = watch[LAST] = cash
+    watch[FLOOR], watch[DAY_FLOOR] = floor_of(cash, halts[DRAWDOWN_MAX]), floor_of(cash, halts[DAILY_LOSS_MAX])
+    watch[TODAY] = -1.0
+    watch[WATCHES] = 1.0 if halts[DRAWDOWN_MAX] < inf or halts[DAILY_LOSS_MAX] < inf else 0.0
+    return watch
+
+
+@compiled
+def look(watch: Array, halts: Array, day: int, equity: float) -> bool:
+    """Watch one close, as RiskEngine.watch does: whether a halt began or ended with it."""
+    daily = halts[DAILY_LOSS_MAX] < inf or halts[RESUME_AFTER] > 0.0
+    if daily and day != watch[TODAY]:
+        watch[TODAY] = day
+        watch[DAY_FLOOR] = floor_of(watch[LAST], halts[DAILY_LOSS_MAX])
+        if watch[HALTED] != 0.0:
+            watch[SERVED] += 1.0
+            if halts[RESUME_AFTER] > 0.0 and watch[SERVED] >= halts[RESUME_AFTER]:
+                watch[HALTED] = 0.0
+                watch[PEAK] = watch[LAST] = equity
+                watch[FLOOR], watch[DAY_FLOOR] = floor_of(equity, halts[DRAWDOWN_MAX]), floor_of(equity, halts[DAILY_LOSS_MAX])
+                return True
+    watch[LAST] = equity
+    if equity > watch[PEAK]:
+        watch[PEAK] = equity
+        watch[FLOOR] = floor_of(equity, halts[DRAWDOWN_MAX])
+    elif not (equity >= watch[FLOOR]) and watch[HALTED] == 0.0:
+        return halt(watch, halts)
+    if daily and not (equity >= watch[DAY_FLOOR]) and watch[HALTED] == 0.0:
+        return halt(watch, halts)
+    return False
+
+
+@compiled
+def halt(watch: Array, halts: Array) -> bool:
+    """Trading stops."""
+    watch[HALTED] = watch[ACTING] = 1.0
+    watch[SERVED] = 0.0
+    watch[WATCHES] = 1.0 if halts[RESUME_AFTER] > 0.0 else 0.0
+    return True
+
+
+@compiled
+def is_crowded(row: int, panel: Array, ints: Array) -> bool:
+    """Whether two orders with prices of their own meet the bar of one instrument: their order in it is then a matter of its path."""
+    priced = np.zeros(panel.shape[2], np.int64)
+    for k in range(ints.shape[1]):
+        i = ints[INSTRUMENT, k]
+        if ints[KIND, k] != MARKET and panel[4, row, i] > 0.0:
+            priced[i] += 1
+            if priced[i] > 1:
+                return True
+    return False
+
+
+@compiled
+def chosen(ints: Array, floats: Array, keep: Array) -> tuple[Array, Array]:
+    """The orders of a working batch that are to stay."""
+    n = 0
+    for k in range(keep.shape[0]):
+        n += keep[k]
+    some_ints, some_floats = np.empty((INTS, n), np.int64), np.empty((FLOATS, n))
+    n = 0
+    for k in range(keep.shape[0]):
+        if keep[k] != 0:
+            some_ints[:, n], some_floats[:, n] = ints[:, k], floats[:, k]
+            n += 1
+    return some_ints, some_floats
+
+
+@compiled
+def joined(ints: Array, floats: Array, more_ints: Array, more_floats: Array, m: int) -> tuple[Array, Array]:
+    """A working batch with *m* orders behind it."""
+    n = ints.shape[1]
+    all_ints, all_floats = np.empty((INTS, n + m), np.int64), np.empty((FLOATS, n + m))
+    all_ints[:, :n], all_floats[:, :n] = ints, floats
+    all_ints[:, n:], all_floats[:, n:] = more_ints[:, :m], more_floats[:, :m]
+    return all_ints, all_floats
+
+
+@compiled
+def withdraw(ints: Array, floats: Array, goes: Array, newer: int, pending: Array, open_orders: Array) -> tuple[Array, Array]:
+    """Take back the orders older than *newer* in the instruments that are marked in *goes*."""
+    keep = np.ones(ints.shape[1], np.int64)
+    for k in range(ints.shape[1]):
+        i = ints[INSTRUMENT, k]
+        if goes[i] != 0 and ints[ID, k] < newer:
+            keep[k] = 0
+            pending[i] -= ints[REMAINING, k]
+            open_orders[i] -= 1
+    return chosen(ints, floats, keep)
+
+
+@compiled
+def grown(ints: Array, floats: Array, n: int, more: int) -> tuple[Array, Array]:
+    """Room for *more* fills behind the first *n*."""
+    size = max(n + more, 2 * ints.shape[1])
+    wide_ints, wide_floats = np.empty((ints.shape[0], size), np.int64), np.empty((floats.shape[0], size))
+    wide_ints[:, :n], wide_floats[:, :n] = ints[:, :n], floats[:, :n]
+    return wide_ints, wide_floats
+
+
+@compiled
+def run(
+    panel: Array,
+    sessions: Array,
+    terms: Array,
+    settings: Array,
+    market_at: int,
+    maxima: Array,
+    halts: Array,
+    cash: float,
+    first: int,
+    form: int,
+    plan: Array,
+    orders: Array,
+    prices: Array,
+) -> tuple[int, int, Array, Array, Array, Array]:
+    """A whole run from the row *first* on: (status, the row that it stopped at, fills, their prices and money, equity, counts).
+
+    For WEIGHTS and HOLDINGS *plan* is (rows, instruments). For ORDERS *orders* are (5, n) whole numbers in the order of their rows, and *prices*
+    their limits and stops, (2, n). Fills are (5, n) whole numbers, and (3, n) of price, slippage and commission. Counts are of the orders that were
+    refused, and of the times that trading was halted or went on.
+    """
+    rows, width = panel.shape[1], panel.shape[2]
+    marks = panel[5]
+    lots, sizes, averages, realised = np.zeros(width, np.int64), np.zeros(width), np.zeros(width), np.zeros(width)
+    pending, open_orders, goes = np.zeros(width, np.int64), np.zeros(width, np.int64), np.zeros(width, np.int64)
+    instruments, wanted, clears = np.empty(2 * width, np.int64), np.empty(2 * width, np.int64), np.empty(2 * width, np.int64)
+    ints, floats = np.empty((INTS, 0), np.int64), np.empty((FLOATS, 0))
+    fill_ints, fill_floats = np.empty((5, 1024), np.int64), np.empty((3, 1024))
+    equity, counts = np.empty(rows), np.zeros(2, np.int64)
+    watch = begin_watch(cash, halts)
+    status, stopped, filled, last_id, sequence, given = DONE, rows, 0, 0, 0, 0
+    for t in range(rows):
+        m = ints.shape[1]
+        if m:
+            if form == ORDERS and is_crowded(t, panel, ints):
+                status, stopped = CROWDED, t
+                break
+            value, gross = worth(cash, sizes, marks, t - 1)
+            new_ints, new_floats, notes = np.empty((4, m), np.int64), np.empty((3, m)), np.empty((6, 3 * m), np.int64)
+            budgets, taken = np.full(width, -1, np.int64), np.zeros(width, np.int64)
+            fills, _, left = work(
+                t,
+                t - 1,
+                market_at,
+                panel,
+                sessions,
+                terms,
+                settings,
+                ints,
+                floats,
+                lots.copy(),
+                pending,
+                open_orders,
+                budgets,
+                taken,
+                cash,
+                value,
+                gross,
+                new_ints,
+                new_floats,
+                notes,
+            )
+            if fills:
+                of, traded, got, paid = new_ints[1, :fills], new_ints[2, :fills], new_floats[0, :fills], new_floats[2, :fills]
+                cash = book(cash, lots, sizes, averages, realised, terms, of, traded, got, paid)
+                if filled + fills > fill_ints.shape[1]:
+                    fill_ints, fill_floats = grown(fill_ints, fill_floats, filled, fills)
+                fill_ints[0, filled : filled + fills] = t
+                fill_ints[1:, filled : filled + fills] = new_ints[:, :fills]
+                fill_floats[:, filled : filled + fills] = new_floats[:, :fills]
+                filled += fills
+            if left < m:
+                ints, floats = ints[:, :left].copy(), floats[:, :left].copy()
+        value, _ = worth(cash, sizes, marks, t)
+        equity[t] = value
+        if watch[WATCHES] != 0.0 and look(watch, halts, sessions[t], value):
+            counts[1] += 1
+
+        # What the strategy proposes.
+        n, cleared, begin = 0, 0, given
+        if form == ORDERS:
+            while given < orders.shape[1] and orders[AT_ROW, given] == t:
+                given += 1
+            n = given - begin
+        elif t >= first:
+            if form == WEIGHTS:
+                n, cleared = rebalance(plan[t], max(value, 0.0), lots, open_orders, terms, marks, t, instruments, wanted, clears)
+            else:
+                n, _ = hold(plan[t], lots, open_orders, terms, instruments, wanted)
+                cleared = 0
+            if n < 0:
+                status, stopped = UNCOUNTABLE, t
+                break
+        acting = watch[ACTING] != 0.0
+        if n == 0 and cleared == 0 and not acting:
+            continue
+        if form == ORDERS:
+            of, change = orders[OF, begin:given].copy(), orders[LOTS, begin:given].copy()
+            kinds, tifs = orders[OF_KIND, begin:given].copy(), orders[OF_TIF, begin:given].copy()
+            limits, stops = prices[0, begin:given].copy(), prices[1, begin:given].copy()
+        else:
+            of, change, kinds, tifs = instruments[:n].copy(), wanted[:n].copy(), np.zeros(n, np.int64), np.zeros(n, np.int64)
+            limits, stops = np.full(n, nan), np.full(n, nan)
+        ids = np.arange(last_id + 1, last_id + 1 + n)
+        last_id += n
+
+        # What a halt does itself comes first: the proposals are looked at as if it were done.
+        on_the_way, flat = pending.copy(), np.empty(0, np.int64)
+        if acting and halts[ON_HALT] != FREEZE:
+            for i in range(width):
+                if open_orders[i] > 0:
+                    on_the_way[i] = 0
+            if halts[ON_HALT] == FLATTEN:
+                flat = np.flatnonzero(lots)
+                on_the_way[flat] = -lots[flat]
+        reasons = np.empty(n, np.int64)
+        refused, _ = review(of, change, clears[:cleared], lots, on_the_way, terms, marks, t, value, maxima, watch[HALTED] != 0.0, NO_QUOTA, reasons)
+        counts[0] += refused
+
+        # What goes to the broker: cancels, what a halt closes, cancels for new targets, and new orders.
+        watch[ACTING] = 0.0
+        if acting and halts[ON_HALT] != FREEZE:
+            goes[:] = 1
+            ints, floats = withdraw(ints, floats, goes, last_id + 1, pending, open_orders)
+            if len(flat):
+                flat_ids, none = np.arange(last_id + 1, last_id + 1 + len(flat)), np.zeros(len(flat), np.int64)
+                no_price = np.full(len(flat), nan)
+                ints, floats = taken_in(
+                    flat_ids, flat, -lots[flat], none, no_price, no_price, none, ints, floats, sequence + 1, terms, pending, open_orders
+                )
+                last_id += len(flat)
+                sequence += len(flat)
+        sent = np.flatnonzero(reasons == FILLED)
+        if form == ORDERS and settings[CASH_ACCOUNT] != 0.0:
+            # What is sold can pay for what is bought.
+            sent = np.concatenate((sent[change[sent] < 0], sent[change[sent] > 0]))
+        if cleared:
+            goes[:] = 0
+            for k in range(cleared):
+                goes[clears[k]] = 1
+            ints, floats = withdraw(ints, floats, goes, ids[sent[0]] if len(sent) else last_id + 1, pending, open_orders)
+        if len(sent):
+            ints, floats = taken_in(
+                ids[sent],
+                of[sent],
+                change[sent],
+                kinds[sent],
+                limits[sent],
+                stops[sent],
+                tifs[sent],
+                ints,
+                floats,
+                sequence + 1,
+                terms,
+                pending,
+                open_orders,
+            )
+            sequence += len(sent)
+    return status, stopped, fill_ints[:, :filled].copy(), fill_floats[:, :filled].copy(), equity, counts
+
+
+@compiled
+def taken_in(
+    ids: Array,
+    instruments: Array,
+    lots: Array,
+    kinds: Array,
+    limits: Array,
+    stops: Array,
+    tifs: Array,
+    ints: Array,
+    floats: Array,
+    sequence: int,
+    terms: Array,
+    pending: Array,
+    open_orders: Array,
+) -> tuple[Array, Array]:
+    """A working batch with these orders behind it, those apart that have no prices to stand at."""
+    n = ids.shape[0]
+    more_ints, more_floats, bad = np.empty((INTS, n), np.int64), np.empty((FLOATS, n)), np.empty(n, np.int64)
+    m, _ = accept(ids, instruments, lots, kinds, limits, stops, tifs, sequence, terms, pending, open_orders, more_ints, more_floats, bad)
+    return joined(ints, floats, more_ints, more_floats, m)
+
+
+@compiled
+def run_single(
+    panel: Array,
+    sessions: Array,
+    terms: Array,
+    settings: Array,
+    market_at: int,
+    maxima: Array,
+    halts: Array,
+    cash: float,
+    first: int,
+    plan: Array,
+) -> tuple[int, int, Array, Array, Array, Array]:
+    """`run` for HOLDINGS of one instrument, where one order at most is open: *plan* is (rows,). The same result in a twentieth of the time."""
+    rows = panel.shape[1]
+    opens, closes, volumes, marks = panel[0, :, 0], panel[3, :, 0], panel[4, :, 0], panel[5, :, 0]
+    at_market = closes if market_at == AT_CLOSE else opens
+    up, down, multiplier, size = terms[0, LOT_UP], terms[0, LOT_DOWN], terms[0, MULTIPLIER], terms[0, SIZE]
+    model, cap, window = int(settings[SLIP_MODEL]), settings[CAP], int(settings[BASIS_WINDOW])
+    cash_account = settings[CASH_ACCOUNT] != 0.0
+    fill_ints, fill_floats = np.empty((5, 1024), np.int64), np.empty((3, 1024))
+    equity, counts = np.empty(rows), np.zeros(2, np.int64)
+    watch = begin_watch(cash, halts)
+    status, stopped, filled, last_id = DONE, rows, 0, 0
+    held, remaining, order = 0, 0, 0
+    shares, notional, paid = 0.0, 0.0, 0.0
+    worth_of = 0.0
+    average, realised = 0.0, 0.0
+    t = 0
+    while t < rows:
+        if remaining == 0 and watch[WATCHES] == 0.0:
+            # Nothing is open and nothing watched: on to the next close that asks for something else.
+            has = size_of(held, up, down, 1.0)
+            while t < rows and (not plan[t] == plan[t] or plan[t] == has or t < first):
+                equity[t] = cash + worth_of * marks[t] if held != 0 else cash
+                t += 1
+            if t == rows:
+                break
+        volume = volumes[t]
+        if remaining != 0 and volume > 0.0:
+            basis = trailing_volume(panel[4], 0, t, window) if window > 0 else volume
+            take = min(abs(remaining), budget(basis, cap, up, down))
+            if take > 0:
+                traded = take if remaining > 0 else -take
+                price = at_market[t]
+                share = size_of(take, up, down, 1.0) / volume
+                sigma, days = nan, nan
+                if model == SQUARE_ROOT:
+                    sigma, days = impact_of(sessions, panel, 0, t, int(settings[SLIP_WINDOW]), size_of(take, up, down, 1.0))
+                got = slip(price, remaining > 0, False, nan, model, settings[SLIP_AMOUNT], share, sigma, days)
+                shares_then = shares + size_of(take, up, down, 1.0)
+                notional_then = notional + size_of(take, up, down, multiplier) * got
+                due = fee(
+                    shares_then,
+                    notional_then,
+                    paid,
+                    settings[PER_SHARE],
+                    settings[PER_ORDER],
+                    settings[FEE_RATE],
+                    settings[LEAST],
+                    settings[MOST],
+                    settings[CENTS] != 0.0,
+                )
+                value = size_of(traded, up, down, multiplier)
+                mark = marks[t - 1]
+                verdict, _, _ = afford(
+                    cash_account,
+                    settings[LEVERAGE_MAX],
+                    held,
+                    traded,
+                    worth_of,
+                    size_of(held + traded, up, down, multiplier),
+                    value,
+                    got,
+                    due,
+                    mark,
+                    cash,
+                    cash + worth_of * mark if held != 0 else cash,
+                    abs(worth_of * mark) if held != 0 else 0.0,
+                )
+                if verdict != FILLED:
+                    remaining = 0
+                else:
+                    shares, notional, paid = shares_then, notional_then, paid + due
+                    remaining -= traded
+                    cash = cash - value * got - due
+                    held, average, realised = after(held, average, realised, traded, got, size)
+                    worth_of = size_of(held, up, down, multiplier)
+                    if filled == fill_ints.shape[1]:
+                        fill_ints, fill_floats = grown(fill_ints, fill_floats, filled, 1)
+                    fill_ints[FILL_ROW, filled], fill_ints[FILL_ORDER, filled], fill_ints[FILL_INSTRUMENT, filled] = t, order, 0
+                    fill_ints[FILL_LOTS, filled], fill_ints[FILL_TAKER, filled] = traded, 1
+                    fill_floats[0, filled], fill_floats[1, filled], fill_floats[2, filled] = got, value * (got - price) + 0.0, due
+                    filled += 1
+        mark = marks[t]
+        value = cash + worth_of * mark if held != 0 else cash
+        equity[t] = value
+        if watch[WATCHES] != 0.0 and look(watch, halts, sessions[t], value):
+            counts[1] += 1
+        change = 0
+        if t >= first and remaining == 0 and plan[t] == plan[t]:
+            if not abs(plan[t] * down / up) < 9.0e18:
+                status, stopped = UNCOUNTABLE, t
+                break
+            change = whole_lots(plan[t], up, down) - held
+        if change != 0:
+            last_id += 1
+            # A halt that closes the position leaves nothing that could be added to or reduced.
+            closing = watch[ACTING] != 0.0 and halts[ON_HALT] == FLATTEN
+            seen = 0 if closing else held
+            exposed = seen * size * mark if mark > 0.0 else 0.0
+            reason, _, _ = permit(
+                change,
+                seen,
+                mark,
+                size,
+                abs(exposed),
+                exposed,
+                value,
+                maxima[0],
+                maxima[1],
+                maxima[2],
+                maxima[3],
+                maxima[4],
+                watch[HALTED] != 0.0,
+            )
+            if reason == FILLED:
+                remaining, order = change, last_id
+                shares, notional, paid = 0.0, 0.0, 0.0
+            else:
+                counts[0] += 1
+        if watch[ACTING] != 0.0:
+            watch[ACTING] = 0.0
+            if halts[ON_HALT] != FREEZE and change == 0:
+                remaining = 0
+            if halts[ON_HALT] == FLATTEN and held != 0:
+                last_id += 1
+                remaining, order = -held, last_id
+                shares, notional, paid = 0.0, 0.0, 0.0
+        t += 1
+    return status, stopped, fill_ints[:, :filled].copy(), fill_floats[:, :filled].copy(), equity, counts
