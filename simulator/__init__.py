@@ -65,6 +65,7 @@ if TYPE_CHECKING:
     from simulator.feeds.frames import tape_from_frame as tape_from_frame
     from simulator.feeds.frames import tape_from_frames as tape_from_frames
     from simulator.loop.prover import prove as prove
+    from simulator.loop.whole import Past as Past
     from simulator.market.indicators import Indicator as Indicator
     from simulator.market.indicators import atr as atr
     from simulator.market.indicators import beta as beta
@@ -128,6 +129,7 @@ _HOMES = {
     "simulator.feeds.files": "read_bars",
     "simulator.feeds.frames": "tape_from_columns tape_from_frame tape_from_frames",
     "simulator.loop.prover": "prove",
+    "simulator.loop.whole": "Past",
     "simulator.market.indicators": (
         "Indicator atr beta bollinger correlation ema macd macd_histogram macd_signal momentum_score overnight_gap range_zscore returns "
         "rolling_max rolling_min rsi sma std volume_zscore vwap_deviation zscore"

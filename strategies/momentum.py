@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from simulator import FloatArray, Indicator, Proposal, View, returns
+from simulator import FloatArray, Indicator, IntArray, Past, Proposal, View, returns
 
 
 @dataclass(frozen=True)
@@ -31,10 +31,21 @@ class Momentum:
     def on_bars(self, view: View) -> Proposal:
         if (view.row - self.lookback) % self.every:
             return ()
-        weights = self.best(view["momentum"]) * (self.invest / self.top)
+        return view.rebalance(self._wanted(view["momentum"], view.ages))
+
+    def weights(self, past: Past) -> FloatArray:
+        momentum, ages = past["momentum"], past.ages
+        weights = np.full(momentum.shape, np.nan)
+        for row in range(self.lookback, len(momentum), self.every):
+            weights[row] = self._wanted(momentum[row], ages[row])
+        return weights
+
+    def _wanted(self, momentum: FloatArray, ages: IntArray) -> FloatArray:
+        """The share of each instrument at one bar."""
+        weights = self.best(momentum) * (self.invest / self.top)
         # What has no bar now cannot be traded at a known price: it is left alone.
-        weights[view.ages != 0] = np.nan
-        return view.rebalance(weights)
+        weights[ages != 0] = np.nan
+        return weights
 
     def best(self, momentum: FloatArray) -> np.ndarray:
         """Which instruments are among the best: of equals the first in the list, on every machine. What has no history is not."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from simulator import Indicator, Proposal, View, sma
+from simulator import FloatArray, Indicator, Past, Proposal, View, sma
 
 
 @dataclass(frozen=True)
@@ -30,9 +30,11 @@ class MovingAverageCross:
         return {"trend": sma(self.fast) - sma(self.slow)}
 
     def on_bars(self, view: View) -> Proposal:
-        trend, held = view["trend"], view.position != 0.0
-        changed = (trend > 0.0) != held
-        if not changed.any():
-            return ()
-        weights = np.where(trend > 0.0, self.weight / len(trend), 0.0)
-        return view.rebalance(np.where(changed & ~np.isnan(trend), weights, np.nan))
+        return view.enter(self._wanted(view["trend"]))
+
+    def signals(self, past: Past) -> FloatArray:
+        return self._wanted(past["trend"])
+
+    def _wanted(self, trend: FloatArray) -> FloatArray:
+        """The share of each instrument, now or at every bar: NaN until there is a trend."""
+        return np.where(np.isnan(trend), np.nan, np.where(trend > 0.0, self.weight / trend.shape[-1], 0.0))

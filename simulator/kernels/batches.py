@@ -126,6 +126,17 @@ def rebalance(
 
 
 @compiled
+def entries(weights: Array, lots: Array) -> Array:
+    """The weights of what is to change sides, long, short or out; NaN for what is on its side already."""
+    out = np.empty(weights.shape[0])
+    for i in range(weights.shape[0]):
+        side = 1 if weights[i] > 0.0 else (-1 if weights[i] < 0.0 else 0)
+        held = 1 if lots[i] > 0 else (-1 if lots[i] < 0 else 0)
+        out[i] = nan if side == held else weights[i]
+    return out
+
+
+@compiled
 def hold(quantities: Array, lots: Array, open_orders: Array, terms: Array, instruments: Array, wanted: Array) -> tuple[int, int]:
     """Market orders that bring holdings to *quantities* in units where nothing is open, sells first: (how many, no instrument).
 

@@ -33,6 +33,7 @@ from simulator.kernels.batches import (
     SLIP_WINDOW,
     accept,
     book,
+    entries,
     hold,
     rebalance,
     review,
@@ -44,8 +45,8 @@ from simulator.kernels.tapes import LOT_DOWN, LOT_UP, MULTIPLIER, SIZE, impact_o
 
 Array = Any
 
-# What a plan says: shares of equity, units to hold, or orders.
-WEIGHTS, HOLDINGS, ORDERS = 0, 1, 2
+# What a plan says: shares of equity at every bar, shares of equity to enter with, units to hold, or orders.
+WEIGHTS, SIGNALS, HOLDINGS, ORDERS = 0, 1, 2, 3
 
 # How a run ended: at the end of the tape, or where only the loop can tell what happens next.
 DONE, CROWDED, UNCOUNTABLE = 0, 1, 2
@@ -63,6 +64,9 @@ AT_ROW, OF, LOTS, OF_KIND, OF_TIF = 0, 1, 2, 3, 4
 FILL_ROW, FILL_ORDER, FILL_INSTRUMENT, FILL_LOTS, FILL_TAKER = 0, 1, 2, 3, 4
 
 NO_QUOTA = 2**62
+
+# In compiled code a number that is written out is a type of its own, for which numba would compile each kernel that it is given to once more.
+whole: Any = np.int64
 
 
 @compiled
@@ -194,9 +198,9 @@ def run(
 ) -> tuple[int, int, Array, Array, Array, Array]:
     """A whole run from the row *first* on: (status, the row that it stopped at, fills, their prices and money, equity, counts).
 
-    For WEIGHTS and HOLDINGS *plan* is (rows, instruments). For ORDERS *orders* are (5, n) whole numbers in the order of their rows, and *prices*
-    their limits and stops, (2, n). Fills are (5, n) whole numbers, and (3, n) of price, slippage and commission. Counts are of the orders that were
-    refused, and of the times that trading was halted or went on.
+    For WEIGHTS, SIGNALS and HOLDINGS *plan* is (rows, instruments). For ORDERS *orders* are (5, n) whole numbers in the order of their rows, and
+    *prices* their limits and stops, (2, n). Fills are (5, n) whole numbers, and (3, n) of price, slippage and commission. Counts are of the orders
+    that were refused, and of the times that trading was halted or went on.
     """
     rows, width = panel.shape[1], panel.shape[2]
     marks = panel[5]
@@ -243,7 +247,7 @@ def run(
                 of, traded, got, paid = new_ints[1, :fills], new_ints[2, :fills], new_floats[0, :fills], new_floats[2, :fills]
                 cash = book(cash, lots, sizes, averages, realised, terms, of, traded, got, paid)
                 if filled + fills > fill_ints.shape[1]:
-                    fill_ints, fill_floats = grown(fill_ints, fill_floats, filled, fills)
+                    fill_ints, fill_floats = grown(fill_ints, fill_floats, whole(filled), fills)
                 fill_ints[0, filled : filled + fills] = t
                 fill_ints[1:, filled : filled + fills] = new_ints[:, :fills]
                 fill_floats[:, filled : filled + fills] = new_floats[:, :fills]
@@ -262,8 +266,9 @@ def run(
                 given += 1
             n = given - begin
         elif t >= first:
-            if form == WEIGHTS:
-                n, cleared = rebalance(plan[t], max(value, 0.0), lots, open_orders, terms, marks, t, instruments, wanted, clears)
+            if form == WEIGHTS or form == SIGNALS:
+                shares = plan[t] if form == WEIGHTS else entries(plan[t], lots)
+                n, cleared = rebalance(shares, max(value, 0.0), lots, open_orders, terms, marks, t, instruments, wanted, clears)
             else:
                 n, _ = hold(plan[t], lots, open_orders, terms, instruments, wanted)
                 cleared = 0
@@ -293,7 +298,9 @@ def run(
                 flat = np.flatnonzero(lots)
                 on_the_way[flat] = -lots[flat]
         reasons = np.empty(n, np.int64)
-        refused, _ = review(of, change, clears[:cleared], lots, on_the_way, terms, marks, t, value, maxima, watch[HALTED] != 0.0, NO_QUOTA, reasons)
+        refused, _ = review(
+            of, change, clears[:cleared], lots, on_the_way, terms, marks, t, value, maxima, watch[HALTED] != 0.0, whole(NO_QUOTA), reasons
+        )
         counts[0] += refused
 
         # What goes to the broker: cancels, what a halt closes, cancels for new targets, and new orders.
@@ -401,7 +408,7 @@ def run_single(
                 break
         volume = volumes[t]
         if remaining != 0 and volume > 0.0:
-            basis = trailing_volume(panel[4], 0, t, window) if window > 0 else volume
+            basis = trailing_volume(panel[4], whole(0), t, window) if window > 0 else volume
             take = min(abs(remaining), budget(basis, cap, up, down))
             if take > 0:
                 traded = take if remaining > 0 else -take
@@ -409,7 +416,7 @@ def run_single(
                 share = size_of(take, up, down, 1.0) / volume
                 sigma, days = nan, nan
                 if model == SQUARE_ROOT:
-                    sigma, days = impact_of(sessions, panel, 0, t, int(settings[SLIP_WINDOW]), size_of(take, up, down, 1.0))
+                    sigma, days = impact_of(sessions, panel, whole(0), t, int(settings[SLIP_WINDOW]), size_of(take, up, down, 1.0))
                 got = slip(price, remaining > 0, False, nan, model, settings[SLIP_AMOUNT], share, sigma, days)
                 shares_then = shares + size_of(take, up, down, 1.0)
                 notional_then = notional + size_of(take, up, down, multiplier) * got
@@ -450,7 +457,7 @@ def run_single(
                     held, average, realised = after(held, average, realised, traded, got, size)
                     worth_of = size_of(held, up, down, multiplier)
                     if filled == fill_ints.shape[1]:
-                        fill_ints, fill_floats = grown(fill_ints, fill_floats, filled, 1)
+                        fill_ints, fill_floats = grown(fill_ints, fill_floats, whole(filled), whole(1))
                     fill_ints[FILL_ROW, filled], fill_ints[FILL_ORDER, filled], fill_ints[FILL_INSTRUMENT, filled] = t, order, 0
                     fill_ints[FILL_LOTS, filled], fill_ints[FILL_TAKER, filled] = traded, 1
                     fill_floats[0, filled], fill_floats[1, filled], fill_floats[2, filled] = got, value * (got - price) + 0.0, due

@@ -5,6 +5,7 @@ Besides `on_bars` such a strategy has one of these methods, which say for each b
 | method | shape | what `on_bars` returns |
 | --- | --- | --- |
 | `weights(past)` | (rows, instruments) | `view.rebalance(weights[row])`; nothing where a row is all NaN |
+| `signals(past)` | (rows, instruments) | `view.enter(signals[row])` |
 | `holdings(past)` | (rows, instruments), units | `view.hold(holdings[row])` |
 
 *past* has columns where the view has rows: `past["close"]`, `past["fast"]`, each (rows, instruments). A value of row t may use rows up to t alone.
@@ -27,7 +28,7 @@ from simulator.market.indicators import Readings
 from simulator.market.tape import FIELDS, Tape
 from simulator.risk.limits import Account, Limits
 
-FORMS = {"weights": runs.WEIGHTS, "holdings": runs.HOLDINGS}
+FORMS = {"weights": runs.WEIGHTS, "signals": runs.SIGNALS, "holdings": runs.HOLDINGS}
 ON_HALT = {"freeze": runs.FREEZE, "cancel": runs.CANCEL, "flatten": runs.FLATTEN}
 NO_PLAN: FloatArray = np.empty((0, 0))
 NO_ORDERS: tuple[IntArray, FloatArray] = np.empty((5, 0), np.int64), np.empty((2, 0))

@@ -330,6 +330,14 @@ class View:
             raise ViewError(f"a weight of {wanted[cleared]} for {self.symbols[cleared]} is no number of lots at an equity of {portfolio.equity}")
         return OrderBatch(self.ids.block(n), self._instruments[:n].copy(), self._wanted[:n].copy(), clears=self._clears[:cleared].copy())
 
+    def enter(self, weights: FloatArray) -> OrderBatch:
+        """`rebalance` for those instruments that are to change sides: long where a weight is above 0, short below, out at 0.
+
+        What is on its side already keeps its quantity, so that its share drifts with its price. NaN leaves an instrument alone.
+        """
+        wanted = np.asarray(weights, np.float64)
+        return self.rebalance(np.where(np.sign(wanted) == np.sign(self.portfolio.lots), np.nan, wanted) if wanted.shape == (self._width,) else wanted)
+
     def hold(self, quantities: FloatArray) -> OrderBatch | tuple[Order, ...]:
         """Market orders that bring each holding to so many units, in whole lots rounded toward zero, sells first.
 

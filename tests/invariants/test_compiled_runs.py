@@ -20,7 +20,7 @@ from simulator.loop import journal as rows
 from simulator.loop.whole import Whole, run_plan
 from simulator.report.results import Result
 
-FORMS = {"weights": runs.WEIGHTS, "holdings": runs.HOLDINGS, "orders": runs.ORDERS}
+FORMS = {"weights": runs.WEIGHTS, "signals": runs.SIGNALS, "holdings": runs.HOLDINGS, "orders": runs.ORDERS}
 
 
 @dataclass(frozen=True)
@@ -35,6 +35,8 @@ class Plan:
     def on_bars(self, view: View) -> Proposal:
         if self.form == "weights":
             return view.rebalance(self.wanted[view.row])
+        if self.form == "signals":
+            return view.enter(self.wanted[view.row])
         if self.form == "holdings":
             return view.hold(self.wanted[view.row])
         mine = np.flatnonzero(self.orders[0] == view.row).tolist()
@@ -45,7 +47,7 @@ def plan_of(case: Case, form: str) -> Plan:
     """Plans that change their mind now and then, leave things alone, and ask for more than there is."""
     rng = np.random.default_rng([case.seed, 99])
     shape = (case.rows, case.width)
-    wanted = rng.uniform(-0.6, 0.9, shape) if form == "weights" else rng.integers(-90, 91, shape).astype(float)
+    wanted = rng.uniform(-0.6, 0.9, shape) if form in ("weights", "signals") else rng.integers(-90, 91, shape).astype(float)
     keeps = rng.random(shape) < 0.5
     for t in range(1, case.rows):
         wanted[t, keeps[t]] = wanted[t - 1, keeps[t]]
@@ -124,7 +126,7 @@ def seen_in(case: Case, tape: Tape, by_loop: Result, plan: Plan) -> set[str]:
 
 
 @settings(suppress_health_check=[HealthCheck.filter_too_much, HealthCheck.too_slow, HealthCheck.data_too_large])
-@given(random_cases(), st.sampled_from(["weights", "holdings"]))
+@given(random_cases(), st.sampled_from(["weights", "signals", "holdings"]))
 def test_a_compiled_run_of_targets_is_the_run_of_the_loop(case: Case, form: str) -> None:
     case = settled(case)
     plan = plan_of(case, form)
