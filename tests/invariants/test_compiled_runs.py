@@ -7,18 +7,23 @@ from dataclasses import dataclass, replace
 from math import nan
 
 import numpy as np
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from random_markets import Case, random_cases
 from small_markets import daily, flat, plain
 
+from brokers.costs import Commission
 from brokers.simulated import Simulated
-from simulator import Account, Order, Proposal, Tape, Twap, View
+from brokers.slippage import Slippage
+from simulator import Account, Limits, Order, Proposal, Strategy, Tape, Twap, View
 from simulator.assembly import assemble, drive
 from simulator.kernels import rules, runs
 from simulator.loop import journal as rows
-from simulator.loop.whole import Whole, run_plan
+from simulator.loop.whole import Whole, run_plan, run_whole
 from simulator.report.results import Result
+from strategies.momentum import Momentum
+from strategies.moving_average_cross import MovingAverageCross
 
 FORMS = {"weights": runs.WEIGHTS, "signals": runs.SIGNALS, "holdings": runs.HOLDINGS, "orders": runs.ORDERS}
 
@@ -144,6 +149,27 @@ def test_a_compiled_run_of_orders_is_the_run_of_the_loop_or_none(case: Case) -> 
         compare(tape, by_loop, whole)
 
 
+NAMED = Case(
+    0,
+    200,
+    3,
+    True,
+    0.1,
+    False,
+    "next_open",
+    1e5,
+    "margin",
+    2.0,
+    Commission(),
+    Slippage("bps"),
+    0.1,
+    0,
+    False,
+    0.0,
+    None,
+    Limits(drawdown_max=0.2),
+    0.0,
+)
 CLASSES = ("partial fills", "gaps", "limits", "stops", "stop-limits", "missing bars", "costs", "halts")
 
 
@@ -173,3 +199,17 @@ def test_what_takes_time_is_left_to_the_loop() -> None:
     assert plain().numbers(tape, account) is not None
     for terms in ({"latency_seconds": 1.0}, {"slicing": Twap(2, 60.0)}, {"timing": "same_close"}):
         assert plain(**terms).numbers(tape, account) is None
+
+
+@pytest.mark.parametrize("strategy", [MovingAverageCross(5, 20), Momentum(10, 2, 3)])
+@pytest.mark.parametrize("seed", range(3))
+def test_built_in_strategies_state_as_arrays_what_they_do_bar_by_bar(strategy: Strategy, seed: int) -> None:
+    """On walks with missing bars and little volume, so that orders wait and fill in parts."""
+    case = replace(NAMED, seed=seed)
+    tape, broker, account = case.tape(), case.broker(), case.owner()
+    session, feed = assemble(tape, strategy, broker=broker, account=account, limits=case.limits)
+    drive(session, feed, len(tape))
+    by_loop, whole = Result(tape, session.journal, account.cash, len(tape)), run_whole(tape, strategy, broker, account, case.limits)  # type: ignore[arg-type]
+    assert whole is not None
+    assert len(by_loop.fills) > 10
+    compare(tape, by_loop, whole)
