@@ -237,15 +237,16 @@ def _whole(what: str, name: str, value: int, least: int = 1) -> int:
 
 
 class Readings:
-    """The values of named indicators over a tape, kept up with it by `catch_up`. Expressions that several of them share are computed once.
+    """The values of named indicators over a tape, kept up with it by `catch_up`. Expressions that several of them share are computed once; what
+    other readings of the same tape have in *known* is theirs too.
 
     Raises PluginError where something is no indicator, ScenarioError where an indicator needs a symbol that the tape does not have.
     """
 
-    def __init__(self, tape: Tape, indicators: Mapping[str, Indicator]) -> None:
+    def __init__(self, tape: Tape, indicators: Mapping[str, Indicator], known: Readings | None = None) -> None:
         self.rows = 0
         self._tape = tape
-        self._columns: dict[Indicator, _Column] = {}  # in the order of computation
+        self._columns: dict[Indicator, _Column] = known._columns if known else {}  # in the order of computation
         self._named: dict[str, _Column] = {}
         for name, indicator in indicators.items():
             if not isinstance(indicator, Indicator):
@@ -260,6 +261,11 @@ class Readings:
         """The names of the indicators, in the order in which they were given."""
         return tuple(self._named)
 
+    @property
+    def count(self) -> int:
+        """How many columns are kept, those that others share included."""
+        return len(self._columns)
+
     def catch_up(self) -> bool:
         """Bring all indicators up to the tape's last row. True if the buffers were replaced: then `flat` and `column` are to be asked for anew."""
         moved = self._make_room()
@@ -268,6 +274,9 @@ class Readings:
             # One more bar of one instrument is a step in Python, which takes about as long as calling compiled code.
             single = end - first == 1 and self._tape.width == 1
             for column in self._columns.values():
+                if column.rows == end:
+                    continue
+                first, column.rows = column.rows, end
                 if column.states is not None and single:
                     column.take(first)
                 elif column.states is not None:
@@ -333,7 +342,8 @@ class Readings:
             return False
         self._closes = tape.close
         for column in self._columns.values():
-            column.grow(tape, self.rows)
+            if len(column.values) != len(tape.close):
+                column.grow(tape)
         return True
 
 
@@ -353,10 +363,10 @@ def _symbols(indicator: Indicator) -> set[str]:
 class _Column:
     """One expression's values over the tape: (capacity, instruments), with the states of its fold, if it is one."""
 
-    __slots__ = ("flat", "indicator", "operands", "seen", "sources", "states", "values")
+    __slots__ = ("flat", "indicator", "operands", "rows", "seen", "sources", "states", "values")
 
     def __init__(self, indicator: Indicator, operands: list[_Column | float], gate: _Column | None, width: int) -> None:
-        self.indicator, self.operands = indicator, operands
+        self.indicator, self.operands, self.rows = indicator, operands, 0
         self.values: FloatArray = np.empty((0, width))
         self.states: FloatArray | None = None
         if gate is not None:
@@ -366,11 +376,11 @@ class _Column:
             a, b, c, d = (inputs + inputs[:1] * 3)[:4]
             self.sources = gate, a, b, c, d
 
-    def grow(self, tape: Tape, rows: int) -> None:
-        """Take a buffer as long as the tape's, with our first *rows* in it. A field of the instruments' own is the tape's buffer itself."""
+    def grow(self, tape: Tape) -> None:
+        """Take a buffer as long as the tape's, with our rows so far in it. A field of the instruments' own is the tape's buffer itself."""
         if self.indicator.inputs or self.indicator.symbol is not None:
             values = np.empty(tape.close.shape)
-            values[:rows] = self.values[:rows]
+            values[: self.rows] = self.values[: self.rows]
         else:
             values = getattr(tape, self.indicator.what)
         self.values, self.seen = values, values.view()
