@@ -12,6 +12,7 @@ import typing
 from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, Field, fields, is_dataclass
 from datetime import date, time
+from functools import lru_cache
 from math import isnan
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -77,6 +78,12 @@ def source_digest(name: str, folder: Path) -> str | None:
 
 
 def _entries(group: str) -> dict[str, EntryPoint]:
+    return _installed(group, tuple(sys.path))
+
+
+@lru_cache(maxsize=16)
+def _installed(group: str, path: tuple[str, ...]) -> dict[str, EntryPoint]:
+    """The entry points of *group* on this *path*. Asking for them reads a file of every installed package, which a sweep would do for each trial."""
     from importlib.metadata import entry_points
 
     known: dict[str, EntryPoint] = {}
@@ -88,6 +95,7 @@ def _entries(group: str) -> dict[str, EntryPoint]:
     return known
 
 
+@lru_cache(maxsize=64)
 def _from_entry(word: str, entry: EntryPoint) -> type:
     from importlib.util import find_spec
 
@@ -233,19 +241,28 @@ def said(value: object) -> str:
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 
+@lru_cache(maxsize=1024)
+def _adapter(hint: Any) -> Any:
+    """What checks values of a type. It takes far longer to make than to use."""
+    from pydantic import ConfigDict, TypeAdapter
+
+    return TypeAdapter(hint, config=ConfigDict(extra="forbid"))
+
+
 def _leaf(hint: Any, value: object, where: str, default: str) -> object:
-    from pydantic import ConfigDict, TypeAdapter, ValidationError
+    from pydantic import ValidationError
     from pydantic.errors import PydanticUserError
 
     if isinstance(value, float) and isnan(value):
         raise ScenarioError(f"{where} must be a number{default}, was nan")
     try:
-        adapter: TypeAdapter[object] = TypeAdapter(hint, config=ConfigDict(extra="forbid"))
+        adapter = _adapter(hint)
     except (PydanticUserError, TypeError) as error:
         raise PluginError(f"{where} is of a type that a scenario cannot give ({hint}): leave the key out") from error
     try:
         # Strict, by way of JSON: there lists may be tuples, tables dataclasses and text dates, but nothing else may be something else.
-        return adapter.validate_json(json.dumps(value, default=_textual), strict=True)
+        checked: object = adapter.validate_json(json.dumps(value, default=_textual), strict=True)
+        return checked
     except ValidationError as error:
         faults = error.errors(include_url=False)
         raise ScenarioError(" or ".join(dict.fromkeys(_fault(fault, where, default) for fault in faults))) from None
