@@ -26,9 +26,10 @@ ROOMS = {
     "report": {"errors", "kernels", "market", "book", "risk", "loop"},
     "plugins": {"errors"},
     "scenarios": {"errors", "plugins", "risk"},
+    "sweeps": {"errors", "book", "market", "loop", "report", "scenarios", "assembly"},
     "scaffold": {"errors", "plugins"},
     "assembly": {"errors", "kernels", "market", "book", "ports", "risk", "loop", "feeds", "report", "plugins", "scenarios"},
-    "cli": {"errors", "kernels", "market", "book", "ports", "risk", "loop", "feeds", "report", "plugins", "scenarios", "assembly"},
+    "cli": {"errors", "kernels", "market", "book", "ports", "risk", "loop", "feeds", "report", "plugins", "scenarios", "assembly", "sweeps"},
 }
 # What one room alone may use.
 ONLY_IN = {

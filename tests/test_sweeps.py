@@ -1,0 +1,157 @@
+"""Sweeps: grids, and trials that are the runs that they stand for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import simulator
+from simulator import sweeps
+from simulator.errors import DataError, ScenarioError
+
+SMALL = """
+[feed]
+kind = "walks"
+bars = 300
+[strategy]
+name = "{name}"
+[account]
+cash = 100_000.0
+"""
+
+AHEAD = """
+from dataclasses import dataclass
+import numpy as np
+
+@dataclass(frozen=True)
+class Ahead:
+    size: int = 10
+
+    def on_bars(self, view):
+        rises = view["close"] > view.history("close", 2)[0] if view.row else np.zeros(len(view.symbols))
+        return view.hold(np.where(rises, self.size, 0.0))
+
+    def holdings(self, past):
+        close = past["close"]
+        return np.where(np.vstack((close[1:], close[-1:])) > close, float(self.size), 0.0)
+"""
+
+
+def scenario(tmp_path: Path, name: str = "moving_average_cross") -> Path:
+    path = tmp_path / "small.toml"
+    path.write_text(SMALL.format(name=name))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("text", "values"),
+    [
+        ("strategy.fast=5:20:5", ("5", "10", "15", "20")),
+        ("strategy.fast=5:19:5", ("5", "10", "15")),
+        ("broker.slippage.bps=0.1:0.3:0.1", ("0.1", "0.2", "0.3")),
+        ("strategy.slow=60, 80,100", ("60", "80", "100")),
+        ("strategy.name=momentum", ("momentum",)),
+        ('title="a, b"', ('"a, b"',)),
+    ],
+)
+def test_an_axis_is_a_range_a_list_or_a_value(text: str, values: tuple[str, ...]) -> None:
+    assert sweeps.axis(text).values == values
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("strategy.fast", "must be key=value"),
+        ("strategy.fast=", "must be key=value"),
+        ("strategy.fast=9:5:1", "must count up from:to:step"),
+        ("strategy.fast=1:5:0", "must count up from:to:step"),
+        ("strategy.fast=1:x:1", "must count up from:to:step"),
+        ("strategy.fast=1:2000000:1", "at most 1,000,000"),
+        ("strategy.fast=1,,2", "different values between its commas"),
+        ("strategy.fast=1,1", "different values between its commas"),
+    ],
+)
+def test_what_is_no_axis_is_refused_with_the_way_out(text: str, reason: str) -> None:
+    with pytest.raises(ScenarioError, match=reason):
+        sweeps.axis(text)
+
+
+def test_a_grid_has_every_combination_and_a_random_part_of_it_none_twice() -> None:
+    axes = [sweeps.axis("a=1,2"), sweeps.axis("b=1:3:1")]
+    assert sweeps.grid(axes) == [(f"a={a}", f"b={b}") for a in (1, 2) for b in (1, 2, 3)]
+    some = sweeps.grid(axes, count=4, seed=3)
+    assert len(set(some)) == 4
+    assert set(some) < set(sweeps.grid(axes))
+    assert some == sweeps.grid(axes, count=4, seed=3)
+    with pytest.raises(ScenarioError, match="a is given twice"):
+        sweeps.grid([sweeps.axis("a=1"), sweeps.axis("a=2")])
+
+
+def test_a_trial_is_the_run_with_its_settings(tmp_path: Path) -> None:
+    """Compiled or by the loop; one that cannot be built is listed, with why."""
+    source = scenario(tmp_path)
+    settings = sweeps.grid([sweeps.axis("strategy.fast=5,10,30"), sweeps.axis("strategy.slow=20")])
+    done = sweeps.sweep(source, settings)
+    assert [trial.compiled for trial in done.trials] == [True, True, False]
+    assert [trial.number for trial in done.failed] == [2]
+    assert "fast must be at least 1 and below slow, were 30 and 20" in done.failed[0].error
+    for trial in done.trials[:2]:
+        result = simulator.run(simulator.load(source, trial.settings))
+        assert trial.figures["final_equity"] == result.equity[-1]
+        assert trial.figures["fills"] == len(result.fills)
+    assert done.best is not None
+    assert done.best.figures["sharpe"] == max(trial.figures["sharpe"] for trial in done.trials[:2])
+
+
+@pytest.mark.parametrize("name", ["momentum", "buy_and_hold"])
+def test_processes_give_the_same_trials(tmp_path: Path, name: str) -> None:
+    source = scenario(tmp_path, name)
+    settings = sweeps.grid([sweeps.axis("broker.slippage.bps=0:10:2"), sweeps.axis("seed=1,2")])
+    alone, shared = (sweeps.sweep(source, settings, workers=workers) for workers in (1, 2))
+    assert [trial._replace(returns=None) for trial in alone.trials] == [trial._replace(returns=None) for trial in shared.trials]  # type: ignore[arg-type]
+    assert all(np.array_equal(a.returns, b.returns) for a, b in zip(alone.trials, shared.trials, strict=True))
+    assert all(trial.compiled == (name == "momentum") for trial in alone.trials)
+
+
+def test_arrays_that_look_ahead_are_found_out_by_the_first_trial(tmp_path: Path) -> None:
+    (tmp_path / "ahead.py").write_text(AHEAD)
+    source = scenario(tmp_path, "ahead.py:Ahead")
+    with pytest.raises(sweeps.DisagreementError, match=r"Ahead.holdings does not say what on_bars does: fill 1 of the loop is .* lots of "):
+        sweeps.sweep(source, sweeps.grid([sweeps.axis("strategy.size=10,20")]))
+
+
+def test_a_sweep_goes_on_where_it_stopped(tmp_path: Path) -> None:
+    source = scenario(tmp_path)
+    settings = sweeps.grid([sweeps.axis("strategy.fast=5,8,10"), sweeps.axis("strategy.slow=20,40")])
+    plan = sweeps.plan_text(source, (), settings)
+    seen: list[int] = []
+
+    def stop_after_two(done: int, total: int) -> None:
+        seen.append(done)
+        if done == 2:
+            raise KeyboardInterrupt
+
+    store = sweeps.Store(tmp_path / "trials.db", plan)
+    first = sweeps.sweep(source, settings, store=store, progress=stop_after_two)
+    store.close()
+    assert [trial.number for trial in first.trials] == [0, 1]
+    store = sweeps.Store(tmp_path / "trials.db", plan)
+    whole = sweeps.sweep(source, settings, store=store, progress=lambda done, total: seen.append(done))
+    assert seen == [1, 2, 3, 4, 5, 6]
+    plainly = sweeps.sweep(source, settings)
+    assert [(trial.settings, trial.figures) for trial in whole.trials] == [(trial.settings, trial.figures) for trial in plainly.trials]
+    store.close()
+    with pytest.raises(DataError, match="holds another sweep"):
+        sweeps.Store(tmp_path / "trials.db", plan + "other")
+    (tmp_path / "no.db").write_text("not a database at all, and long enough to be looked at")
+    with pytest.raises(DataError, match="not the file of a sweep"):
+        sweeps.Store(tmp_path / "no.db", plan)
+
+
+def test_a_sweep_goes_by_a_metric_that_there_is(tmp_path: Path) -> None:
+    with pytest.raises(ScenarioError, match="no such metric 'sharp'; did you mean 'sharpe'"):
+        sweeps.sweep(scenario(tmp_path), [()], metric="sharp")
+    with pytest.raises(ScenarioError, match="workers must be at least 1, was 0"):
+        sweeps.sweep(scenario(tmp_path), [()], workers=0)
