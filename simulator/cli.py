@@ -185,6 +185,49 @@ def rehearse(
 
 
 @app.command()
+def sweep(
+    source: Source,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set", metavar="KEY=VALUES", help="A key and what it takes: strategy.fast=5:50:5, =60,80,100, or one value. May be given again."
+        ),
+    ] = None,
+    metric: Annotated[str, typer.Option("--metric", metavar="NAME", help="What the best trial has most of.")] = "sharpe",
+    workers: Annotated[int, typer.Option("--workers", metavar="N", help="How many processes share the work.")] = 1,
+    random: Annotated[int | None, typer.Option("--random", metavar="N", help="Only so many trials of the grid, drawn by --seed.")] = None,
+    seed: Annotated[int, typer.Option("--seed", metavar="N", help="Where --random starts.")] = 0,
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="DIR", help="Keep the trials here as they come; a sweep that was stopped goes on.")
+    ] = None,
+) -> None:
+    """Run a scenario once for every combination of settings.
+
+    A strategy that can state its decisions as arrays runs compiled, others bar by bar: the fills are the same. Trials that fail are listed.
+    """
+    from simulator import sweeps
+    from simulator.report import grids
+
+    trying = sweeps.grid([sweeps.axis(text) for text in settings or ()], random, seed)
+    store = None
+    if out is not None:
+        out.mkdir(parents=True, exist_ok=True)
+        store = sweeps.Store(out / "trials.db", sweeps.plan_text(source, (), trying))
+    with _progress(f"sweeping {source}", "trials") as progress:
+        done = sweeps.sweep(source, trying, metric=metric, workers=workers, store=store, progress=progress)
+    if store is not None and out is not None:
+        store.close()
+        grids.write(done, out)
+    console = _console()
+    _explain(grids.told(done))
+    if out is not None:
+        console.print(f"\nsweep folder: {out}", soft_wrap=True)
+    if len(done.trials) < done.planned:
+        console.print("to go on: the same command again" if out else "nothing was kept: give --out DIR to be able to go on", soft_wrap=True)
+        raise typer.Exit(INTERRUPTED)
+
+
+@app.command()
 def check(source: Source, settings: Settings = None) -> None:
     """Check a scenario and its data, and show what would run."""
     from simulator import scenarios
