@@ -22,6 +22,7 @@ from simulator.book.orders import OrderIds, OrderKind, Proposal
 from simulator.book.portfolio import Portfolio
 from simulator.book.tickets import tickets
 from simulator.errors import OrderError, PluginError, ScenarioError, SimulatorError, nearest
+from simulator.loop.agenda import agenda
 from simulator.loop.audit import Audit
 from simulator.loop.clocks import PacedClock, ReplayClock
 from simulator.loop.journal import MemoryJournal
@@ -31,7 +32,7 @@ from simulator.market.indicators import Indicator, Readings, sma, std
 from simulator.market.instruments import Instrument
 from simulator.market.tape import DAY, Replay, Tape
 from simulator.market.view import View
-from simulator.ports import Clock, Feed, Journal, Strategy
+from simulator.ports import Calendar, Clock, Feed, Journal, Strategy
 from simulator.report import uncertainty as uncertain
 from simulator.report.results import Result
 from simulator.report.uncertainty import Uncertainty
@@ -103,7 +104,9 @@ def assemble(
     readings.catch_up()
     view = View(feed.bars, portfolio, market, readings, ids)
     risk = RiskEngine(limits or Limits(), account, market, portfolio, ids)
-    session = Session(clock or ReplayClock(), market, portfolio, view, strategy, risk, journal or MemoryJournal(header))
+    # In the order of their phases: corporate actions, settlement, financing.
+    calendars: list[Calendar] = []
+    session = Session(clock or ReplayClock(), market, portfolio, view, strategy, risk, journal or MemoryJournal(header), agenda(calendars))
     session.strategy = Following(strategy, readings) if growing else WarmingUp(session, strategy, readings.first_warm())
     return session, feed
 
