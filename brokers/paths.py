@@ -145,7 +145,7 @@ def before(market: Market, working: Working) -> int:
         return rules.GOOD_TILL
     k = row * tape.width + working.instrument
     if not tape.volumes[k] > 0.0:
-        return rules.NO_BAR if tape.closes[k] != tape.closes[k] else rules.ZERO_VOLUME
+        return rules.idle(tape.closes[k], tape.volumes[k])
     return rules.FILLED
 
 

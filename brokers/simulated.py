@@ -12,7 +12,7 @@ from typing import Any, Literal
 import numpy as np
 import simpy
 
-from brokers import paths
+from brokers import paths, splits
 from brokers.costs import Commission
 from brokers.latency import arrive
 from brokers.matching import Book, Market, Table, Working, numbers
@@ -22,6 +22,7 @@ from brokers.slippage import Slippage
 from simulator import (
     SECOND,
     Account,
+    Adjusted,
     Bars,
     Cancel,
     Ended,
@@ -327,8 +328,9 @@ class SimulatedBroker:
         self._flying[order.id] = order
 
         def land() -> None:
-            if self._flying.pop(order.id, None):
-                self._take(order, int(self._env.now), self._row, self._arrivals)
+            landed = self._flying.pop(order.id, None)
+            if landed:
+                self._take(landed, int(self._env.now), self._row, self._arrivals)
 
         self._later(arrive(self._env, now + self._latency, land))
 
@@ -560,7 +562,8 @@ class SimulatedBroker:
         for order in sorted([*columns, *others]):
             if order in columns:
                 self._end_column(columns[order], rules.CANCELLED, Reason.TARGET, answers)
-            else:
+            elif self.standing(order):
+                # One that waited for another went with it.
                 self._withdraw(order, rules.CANCELLED, Reason.TARGET, answers)
 
     def _close(self, id: int, i: int, left: int, state: int, reason: int, answers: list[Event], of: int | None = None) -> None:
@@ -568,6 +571,52 @@ class SimulatedBroker:
         answers.append(Ended(id, i, left if of is None else of, state, reason))
         self._open[i] -= 1
         self._pending[i] -= left
+
+    # Corporate actions.
+
+    def split(self, instrument: int, up: int, down: int, row: int) -> list[Event]:
+        """Rescale the open orders in an instrument by *up* for *down*, before they meet *row*: what became of each.
+
+        Orders that are cut in time end: their schedules were made for other shares.
+        """
+        events: list[Event] = []
+        self._row = row - 1
+        if self._table.count:
+            self._from_table(row)
+        for id, flying in list(self._flying.items()):
+            if flying.instrument == instrument:
+                self._flying[id] = new = splits.rescaled(flying, flying.lots, up, down)
+                if not paths.follows(new):
+                    self._pending[instrument] += new.lots - flying.lots
+                events.append(Adjusted(id, instrument, new.lots - flying.lots, new.limit, new.stop))
+        for id in [id for id, parent in self._parents.open.items() if parent.order.instrument == instrument]:
+            self._withdraw(id, rules.CANCELLED, Reason.SPLIT, events)
+        for working in sorted(self._singles.values(), key=_by_sequence):
+            if working.instrument != instrument or working.id not in self._singles:
+                continue
+            left = working.remaining
+            changed = splits.rescale(working, up, down, self.market.terms[instrument])
+            if not isinstance(changed, Adjusted):
+                self._withdraw(working.id, rules.CANCELLED, changed, events)
+                continue
+            events.append(changed)
+            if working.group:
+                working.group.recount()
+            else:
+                self._pending[instrument] += working.remaining - left
+        if instrument in self._books:
+            self._sweep((self._books[instrument],))
+        return events
+
+    def delist(self, instrument: int, row: int) -> list[Event]:
+        """Cancel all open orders in an instrument, before they meet *row*."""
+        events: list[Event] = []
+        self._row = row - 1
+        for id in self.open_ids():
+            standing = self.standing(id)
+            if standing and standing.order.instrument == instrument:
+                self._withdraw(id, rules.CANCELLED, Reason.DELISTED, events)
+        return events
 
     # Working orders.
 
@@ -584,7 +633,7 @@ class SimulatedBroker:
                 touched = [book] if touched is None else [*touched, book]
         if touched is None and self._all_rest:
             return NOTHING
-        if self._table.count and (self._special or touched is not None or any(working.kind for working in self._eager)):
+        if self._table.count and (self._special or touched is not None or self.portfolio.restated or any(working.kind for working in self._eager)):
             self._from_table(row)
         orders = self._eager
         if touched is not None:

@@ -38,8 +38,14 @@ class Audit:
         """Check all identities at the close of *bars*."""
         new = np.frombuffer(bytes(self.journal.rows[self.read :]), ROW).tolist()
         self.read = len(self.journal.rows)
-        before, costs, traded_gain = self.shadow.sizes.copy(), [], []
+        costs, traded_gain, moved = [], [], []
         marks = np.nan_to_num(self.tape.marks[bars.row])
+        for row in new:
+            if row[2] in (rows.BOOKED, rows.RESCALED):
+                moved.append(self._settled(row))
+            elif row[2] == rows.ADJUSTED:
+                self.wanted[row[4]] += row[5]
+        before = self.shadow.sizes.copy()
         for row in new:
             if row[2] in (rows.ORDER, rows.SLICED, rows.REPLACED):
                 self._sent(row)
@@ -48,19 +54,34 @@ class Audit:
                 traded_gain.append(gain)
                 costs.append(cost)
         portfolio = session.portfolio
-        state, kept = ((x.cash, x.lots.tobytes(), x.averages.tobytes(), x.realised.tobytes()) for x in (portfolio, self.shadow))
+        state, kept = ((x.cash, x.receivable, x.lots.tobytes(), x.averages.tobytes(), x.realised.tobytes()) for x in (portfolio, self.shadow))
         assert state == kept, f"bar {bars.row}: the journal's fold is not the session's state: {kept} against {state}"
         units = [self.tape.instruments[i].units(int(portfolio.lots[i])) * self.tape.instruments[i].multiplier for i in range(self.tape.width)]
-        worth = fsum([portfolio.cash, *(unit * mark for unit, mark in zip(units, marks.tolist(), strict=True))])
+        worth = fsum([portfolio.cash, portfolio.receivable, *(unit * mark for unit, mark in zip(units, marks.tolist(), strict=True))])
         equity = portfolio.equity
         scale = max(abs(equity), abs(portfolio.cash), 1.0)
-        assert isclose(equity, worth, rel_tol=0.0, abs_tol=1e-9 * scale), f"bar {bars.row}: equity {equity} is not cash and positions, {worth}"
+        assert isclose(equity, worth, rel_tol=0.0, abs_tol=1e-9 * scale), (
+            f"bar {bars.row}: equity {equity} is not cash, receivables and positions, {worth}"
+        )
         held_gain = [float(size * (mark - old)) for size, mark, old in zip(before, marks, self.marks, strict=True) if size]
-        explained = fsum([self.equity, *held_gain, *traded_gain, *(-cost for cost in costs)])
+        explained = fsum([self.equity, *held_gain, *traded_gain, *moved, *(-cost for cost in costs)])
         assert isclose(equity, explained, rel_tol=0.0, abs_tol=1e-9 * scale), (
             f"bar {bars.row}: equity {equity} is not explained by gains and costs, {explained}"
         )
         self.equity, self.marks = equity, marks
+
+    def _settled(self, row: tuple[Any, ...]) -> float:
+        """Take what fell due into the books: what it changes in equity, by the last marks. A split
+        takes what its fraction then gives in cash."""
+        _, _, kind, i, _, _, amount, receivable, _, _, _ = row
+        size = float(self.shadow.sizes[i]) if i >= 0 else 0.0
+        self.shadow.settle([rows.settled(row)])
+        if i < 0:
+            return float(amount + receivable)
+        if kind == rows.RESCALED:
+            old, self.marks[i] = float(self.marks[i]), amount
+            return float(self.shadow.sizes[i]) * amount - size * old if size else 0.0
+        return float(amount + receivable + (float(self.shadow.sizes[i]) - size) * self.marks[i])
 
     def _sent(self, row: tuple[Any, ...]) -> None:
         at, _, kind, _, order, lots, _, _, _, _, origin = row

@@ -17,6 +17,7 @@ from simulator.market.tape import FIELDS, Bars
 if TYPE_CHECKING:
     from simulator.book.portfolio import Portfolio
     from simulator.book.positions import Position
+    from simulator.market.known import Known
     from simulator.ports import Broker
 
 NO_EVENTS: tuple[Event, ...] = ()
@@ -140,9 +141,12 @@ class View:
         tape, row = self.bars.tape, self.bars.row
         return Bar(tape.open[row], tape.high[row], tape.low[row], tape.close[row], tape.volume[row])
 
-    def history(self, field: str, count: int) -> FloatArray:
+    def history(self, field: str, count: int, adjusted: bool = False) -> FloatArray:
         """The last *count* values of a field ("open", "high", "low", "close", "volume", or "marks": the last known closes), oldest first:
         (count, instruments), NaN where there was no bar.
+
+        They are raw, as they traded. *adjusted* ones are forward-chained: equal to raw ones at the first bar, and scaled by each corporate action
+        since, so that they never jump with one and are never rewritten; `factor` leads back to raw.
 
         Raises ViewError if there is no such field, or if fewer than *count* bars have closed.
         """
@@ -152,7 +156,37 @@ class View:
         if not 1 <= count <= end:
             raise ViewError(f"asked for the last {count} bars of '{field}', when {end} have closed")
         column: FloatArray = getattr(self.bars.tape, field)
-        return column[end - count : end]
+        chain = self.bars.tape.chain if adjusted else None
+        if chain is None:
+            return column[end - count : end]
+        prices, volumes = chain.factors(end - count, end)
+        return column[end - count : end] * (volumes if field == "volume" else prices)
+
+    @property
+    def factor(self) -> FloatArray:
+        """Forward-chained prices over raw ones, now: (instruments,). An adjusted price divided by it is one that can be traded."""
+        chain, row = self.bars.tape.chain, self.bars.row
+        return np.ones(self._width) if chain is None else chain.factors(row, row + 1)[0][0]
+
+    def known(self, name: str, instrument: int | str | None = None) -> float:
+        """The number *name* of an as-of table that was known last by now, of an instrument or (None) of the market; NaN before any was.
+
+        Raises ViewError where no table has that name, or it has words.
+        """
+        return self._tables().value(name, self._symbol(instrument), self.now)
+
+    def group(self, name: str, instrument: int | str | None = None) -> str:
+        """The words *name* of an as-of table, a sector say, that were known last by now; empty before any were. Otherwise as `known`."""
+        return self._tables().word(name, self._symbol(instrument), self.now)
+
+    def _tables(self) -> Known:
+        tables = self.bars.tape.known
+        if tables is None:
+            raise ViewError("there are no as-of tables here: name their files in the scenario's [known], or set tape.known")
+        return tables
+
+    def _symbol(self, instrument: int | str | None) -> str:
+        return "" if instrument is None else self.symbols[self._number(instrument)]
 
     def closes(self, count: int) -> FloatArray:
         """The last *count* closes, oldest first: (count, instruments), in each instrument's currency, NaN where there was no bar.

@@ -123,12 +123,14 @@ def _folders(place: Path) -> list[Path]:
 
 def _feed(scenario: Mapping[str, Any], folder: Path) -> Tape:
     """What the feed of a scenario gives now. Its strategy and broker need not be there any more."""
-    from simulator import plugins
+    from simulator import plugins, scenarios
+    from simulator.feeds.tables import with_tables
 
     keys = dict(scenario["feed"])
     feed: Any = plugins.build(plugins.find(plugins.FEEDS, keys.pop("kind"), folder), keys, "feed")
     tape: Tape = feed.load(seed=scenario["seed"], folder=folder)
-    return tape
+    actions, known = (scenarios.files(table, scenario) for table in scenarios.FILES)
+    return with_tables(tape, folder, actions, known) if actions or known else tape
 
 
 def _unlike(record: Record, tape: Tape) -> str:
