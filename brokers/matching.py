@@ -169,14 +169,17 @@ class Market:
         "cap",
         "cash",
         "cash_account",
+        "close_cutoff",
         "daily",
         "equity",
         "fee",
         "gross",
         "keeps_row",
+        "knows_closes",
         "leverage_max",
         "open_cutoff",
         "open_orders",
+        "opening",
         "pending",
         "portfolio",
         "restated",
@@ -205,7 +208,10 @@ class Market:
         self.volume_window = settings.volume_window if settings.volume_basis == "trailing" else 0
         # Where each bar is a session of its own, DAY orders end with the bar that they met.
         self.daily = tape.interval >= DAY
-        self.open_cutoff = round(settings.open_cutoff_seconds * SECOND)
+        self.knows_closes = self.daily
+        # Whether the row that is worked has the opening auction; None: the first bar of a session has it.
+        self.opening: bool | None = None
+        self.open_cutoff, self.close_cutoff = round(settings.open_cutoff_seconds * SECOND), round(settings.close_cutoff_seconds * SECOND)
         # The waits of open orders that are over.
         self.runs: dict[int, list[Waited]] = {}
         # Only `same_close` comes back to a row that was worked already.

@@ -17,9 +17,11 @@ from brokers.costs import Commission
 from brokers.latency import arrive
 from brokers.matching import Book, Market, Table, Working, numbers
 from brokers.paths import Group, Policy
+from brokers.sessions import SessionMarket
 from brokers.slicing import Parents, Seen, execute
 from brokers.slippage import Slippage
 from simulator import (
+    DAY,
     SECOND,
     Account,
     Adjusted,
@@ -60,7 +62,8 @@ class Simulated:
 
     *path* orders the events inside a bar: "ohlc" and "olhc" name the path, "nearest" goes to the extreme nearer the open first, "pessimistic" and
     "optimistic" take for each instrument and bar the path that leaves us with less or more. A market-on-open order must be at the market
-    *open_cutoff_seconds* before the open (2 minutes at NASDAQ).
+    *open_cutoff_seconds* before the open (2 minutes at NASDAQ), a market-on-close order *close_cutoff_seconds* before the close (10 minutes at NYSE);
+    where bars are shorter than a session, only the calendar of an exchange tells which is the last of it.
     """
 
     timing: Literal["next_open", "next_close", "same_close"] = "next_open"
@@ -73,6 +76,7 @@ class Simulated:
     latency_seconds: float = 0.0
     path: Policy = "pessimistic"
     open_cutoff_seconds: float = 120.0
+    close_cutoff_seconds: float = 600.0
     slicing: Schedule | None = None
 
     def __post_init__(self) -> None:
@@ -86,6 +90,8 @@ class Simulated:
             raise ValueError(f"latency_seconds must be 0 (off) or above, was {self.latency_seconds!r}")
         if not 0.0 <= self.open_cutoff_seconds < inf:
             raise ValueError(f"open_cutoff_seconds must be 0 or above, was {self.open_cutoff_seconds!r}")
+        if not 0.0 <= self.close_cutoff_seconds < inf:
+            raise ValueError(f"close_cutoff_seconds must be 0 or above, was {self.close_cutoff_seconds!r}")
         if self.timing == "same_close" and (self.latency_seconds or self.slicing):
             raise ValueError("timing 'same_close' leaves no time for latency_seconds or slicing: take these out, or use 'next_open'")
 
@@ -145,7 +151,8 @@ class SimulatedBroker:
 
     def __init__(self, settings: Simulated, tape: Tape, portfolio: Portfolio, account: Account, ids: OrderIds) -> None:
         self.tape, self.portfolio, self.ids = tape, portfolio, ids
-        self.market = Market(settings, tape, portfolio, account)
+        timed = bool(tape.truth.calendar) and tape.interval < DAY
+        self.market = (SessionMarket if timed else Market)(settings, tape, portfolio, account)
         self.pending, self.open_orders = self.market.pending, self.market.open_orders
         self._pending, self._open = self.pending.data, self.open_orders.data
         self._market_at = rules.AT_CLOSE if settings.timing == "next_close" else rules.AT_OPEN
@@ -252,7 +259,7 @@ class SimulatedBroker:
             limit, stop, reason = rules.place(lots, kind, limit, stop, tick_up, tick_down)
         if conditions and conditions.parent and (parent is None or not parent.remaining):
             reason = Reason.PARENT_ENDED
-        elif kind == rules.MARKET_ON_CLOSE and not self.market.daily:
+        elif kind == rules.MARKET_ON_CLOSE and not self.market.knows_closes:
             reason = Reason.NO_AUCTION
         if reason:
             self._close(id, i, on_its_way, rules.REJECTED, reason, answers, of=lots)

@@ -76,6 +76,7 @@ if TYPE_CHECKING:
     from simulator.market.actions import Split as Split
     from simulator.market.actions import Suspension as Suspension
     from simulator.market.actions import TradingHalt as TradingHalt
+    from simulator.market.exchanges import Exchange as Exchange
     from simulator.market.indicators import Indicator as Indicator
     from simulator.market.indicators import atr as atr
     from simulator.market.indicators import beta as beta
@@ -141,6 +142,7 @@ _HOMES = {
     "simulator.loop.prover": "prove",
     "simulator.loop.whole": "Past",
     "simulator.market.actions": "Actions Delisting Dividend Split Suspension TradingHalt",
+    "simulator.market.exchanges": "Exchange",
     "simulator.market.indicators": (
         "Indicator atr beta bollinger correlation ema macd macd_histogram macd_signal momentum_score overnight_gap range_zscore returns "
         "rolling_max rolling_min rsi sma std volume_zscore vwap_deviation zscore"

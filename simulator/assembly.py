@@ -342,6 +342,7 @@ def run_orders(
     limits: Limits | None = None,
     interval: str | None = None,
     stamps: str | None = None,
+    hours: str | None = None,
     instruments: Mapping[str, Instrument] | None = None,
     latency_seconds: float = 0.0,
     path: str = "pessimistic",
@@ -355,6 +356,7 @@ def run_orders(
     limit, stop, trail or trail_percent, tif ("GTC", "DAY", "IOC", "FOK", "GTD"), until (for GTD), parent (a client_id: it may trade what that order
     has filled), oco (a name shared by orders of which one cancels the other), and bar, the index of the bar after whose close it is sent, counted
     over the instants of all symbols together. *path* orders the events inside a bar: see brokers.simulated.Simulated.
+    *hours* are those of a session, or an exchange such as "XNYS", which closing auctions inside a session need.
 
     *commission* has any of per_share, per_order, bps, minimum, maximum, round_to_cents, or is a fraction of the
     traded value; *slippage* has model ("none", "bps", "half_spread",
@@ -365,7 +367,7 @@ def run_orders(
     """
     from simulator.feeds.frames import tape_from_columns
 
-    tape = tape_from_columns(bars, interval=interval, stamps=stamps, tick=tick, lot=lot, instruments=instruments)
+    tape = tape_from_columns(bars, interval=interval, stamps=stamps, hours=hours, tick=tick, lot=lot, instruments=instruments)
     if actions is not None:
         from simulator.feeds.tables import actions_of, attach
 

@@ -22,7 +22,8 @@ class Files:
     """Bars from files: *paths* are files, or folders of them, and start in the scenario's folder. What they cannot say themselves is declared.
 
     Stamps that are pure dates (2020-01-31) name daily sessions. All others need *stamps* ("open" or "close", the side of the bar that they are on)
-    and *interval* ("5m"). Times without a zone are UTC unless *timezone* names one; *hours* ("09:30-16:00 America/New_York") are those of a session.
+    and *interval* ("5m"). Times without a zone are UTC unless *timezone* names one; *hours* are those of a session:
+    "09:30-16:00 America/New_York", or the exchange whose calendar has them ("XNYS"), with its half days and holidays.
     A file without a symbol column is of *symbol*, or of what its name says. *columns* maps our names to the file's: `{close = "Adj Close"}`.
     """
 

@@ -13,7 +13,8 @@ import numpy.typing as npt
 
 from simulator.errors import DataError, nearest
 from simulator.feeds.checks import PRICES, Read, Stamps, Where, passed, stamps_of
-from simulator.market.calendars import local_date, parse_hours, parse_interval, parse_zone, session_times, utc_of
+from simulator.market.calendars import is_exchange, local_date, parse_hours, parse_interval, parse_zone, session_times, utc_of
+from simulator.market.exchanges import Exchange
 from simulator.market.instruments import Instrument
 from simulator.market.tape import DAY, FloatArray, IntArray, Tape, Truth
 
@@ -79,7 +80,7 @@ class Declared:
             parse_interval(self.interval, f"{self.key}interval")
         if self.timezone is not None:
             parse_zone(self.timezone, f"{self.key}timezone")
-        if self.hours is not None:
+        if self.hours is not None and not is_exchange(self.hours):
             parse_hours(self.hours, f"{self.key}hours")
 
     @property
@@ -139,7 +140,7 @@ class Declared:
         closed_at = opened_at + length
         if self.hours is None:
             return Times(opened_at, closed_at, opened_at // DAY if zone is None else local_date(opened_at, zone), length)
-        sessions = local_date(opened_at, parse_hours(self.hours).zone)
+        sessions = Exchange(self.hours).sessions_of(opened_at) if is_exchange(self.hours) else local_date(opened_at, parse_hours(self.hours).zone)
         first, last = session_times(sessions, self.hours)
         outside = np.flatnonzero((opened_at < first) | (closed_at > last))
         if len(outside):
@@ -150,7 +151,12 @@ class Declared:
         return Instrument(symbol, tick=self.tick, lot=self.lot)
 
     def truth(self, source: str) -> Truth:
-        return Truth(source, self.adjusted, self.volume, self.opens)
+        return Truth(source, self.adjusted, self.volume, self.opens, calendar=self.calendar)
+
+    @property
+    def calendar(self) -> str:
+        """The exchange whose sessions these are; empty where hours name none."""
+        return self.hours if self.hours is not None and is_exchange(self.hours) else ""
 
 
 class Times(NamedTuple):
@@ -260,7 +266,7 @@ def tape_from_columns(
             table = _table(columns, symbol, told, place)
         reads += table.by_instrument(_inferred(told, table))
     known = [given.get(symbol, Instrument(symbol, tick=tick, lot=lot)) for symbol in bars]
-    truth = Truth("given", adjusted, "shares" if any("volume" in read.fields for read in reads) else "none", opens)
+    truth = Truth("given", adjusted, "shares" if any("volume" in read.fields for read in reads) else "none", opens, calendar=told.calendar)
     return passed(reads, known, truth=truth, on_bad_bar=on_bad_bar)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, cast
 
 import numpy as np
@@ -31,7 +31,8 @@ class Truth:
     """What a data source says of itself.
 
     *opens* is "traded" (a real first price), "previous_close" (many opens merely repeat the close before) or "close_only" (the source has closes
-    alone, so O = H = L = C). *volume* is "shares" or "none". *adjusted* data has splits and dividends worked into its prices.
+    alone, so O = H = L = C). *volume* is "shares" or "none". *adjusted* data has splits and dividends worked into its prices. *calendar* is the
+    code of the exchange whose sessions these are, such as "XNYS"; empty where nobody said.
     """
 
     source: str = "given"
@@ -39,6 +40,7 @@ class Truth:
     volume: str = "shares"
     opens: str = "traded"
     caveats: tuple[str, ...] = ()
+    calendar: str = field(default="", repr=False)
 
 
 class Tape:
@@ -211,6 +213,7 @@ class Tape:
         seen.update(np.ascontiguousarray(self._times[:, : self.rows]).tobytes())
         for k in range(5):
             seen.update(np.ascontiguousarray(self._prices[k, : self.rows]).tobytes())
+        seen.update(self.truth.calendar.encode())
         if self.actions is not None:
             seen.update(repr((self.actions.signals, *self.actions)).encode())
         if self.known is not None:
