@@ -28,6 +28,7 @@ from simulator.loop.clocks import PacedClock, ReplayClock
 from simulator.loop.corporate import CorporateActions
 from simulator.loop.journal import MemoryJournal
 from simulator.loop.session import Session, step
+from simulator.loop.settlement import Settlement
 from simulator.loop.store import Header, SqliteJournal
 from simulator.market.actions import Actions, chained, halted
 from simulator.market.indicators import Indicator, Readings, sma, std
@@ -118,6 +119,9 @@ def assemble(
         if not (hasattr(market, "split") and hasattr(market, "delist")):
             raise ScenarioError("this broker knows no corporate actions: it needs split() and delist(), see simulator.loop.corporate.Registrar")
         calendars.append(CorporateActions(actions, tape, portfolio, market, market))
+    if account.kind == "cash" and account.settlement_days:
+        portfolio.settles = True
+        calendars.append(Settlement(view, portfolio, account.settlement_days))
     session = Session(clock or ReplayClock(), market, portfolio, view, strategy, risk, journal or MemoryJournal(header), agenda(calendars))
     session.strategy = Following(strategy, readings) if growing else WarmingUp(session, strategy, readings.first_warm())
     return session, feed
@@ -347,6 +351,7 @@ def run_orders(
     latency_seconds: float = 0.0,
     path: str = "pessimistic",
     actions: Iterable[Any] | str | Path | None = None,
+    settlement_days: int = 0,
     check: bool = False,
 ) -> Result:
     """Run a plain list of orders over plain bars, so that the fills can be compared with another engine's. Every cost and cap is off by default.
@@ -362,8 +367,8 @@ def run_orders(
     traded value; *slippage* has model ("none", "bps", "half_spread",
     "volume_share", "square_root") and its number: bps, spread, k, y. *participation* is the share of a bar's volume that may be taken (None: all and
     more). *actions* are corporate actions: simulator.Split, Dividend, Delisting, Suspension and TradingHalt, mappings with the keys of a file of
-    them, or its path; see simulator.feeds.tables.read_actions. *tick* "0" is no price grid. *leverage_max* None is no
-    limit. The result has `fills`, `orders`, `bookings`, `cash` and `equity`.
+    them, or its path; see simulator.feeds.tables.read_actions. *settlement_days* are those of a cash account. *tick* "0" is no price grid.
+    *leverage_max* None is no limit. The result has `fills`, `orders`, `bookings`, `cash` and `equity`.
     """
     from simulator.feeds.frames import tape_from_columns
 
@@ -391,7 +396,7 @@ def run_orders(
     here = Path()
     broker = plugins.build(plugins.find("tradewind.brokers", "simulated", here), settings, "run_orders")
     blotter: Any = plugins.find("tradewind.strategies", "blotter", here)
-    margin = Account(float(cash), account, inf if leverage_max is None else float(leverage_max))  # type: ignore[arg-type]  # checked by Account itself
+    margin = Account(float(cash), account, inf if leverage_max is None else float(leverage_max), settlement_days)  # type: ignore[arg-type]  # checked by Account itself
     names = {str(given): given for given in (_client_id(order) for order in wanted) if given is not None}
     return _run(tape, blotter.of(plain), broker, margin, limits or Limits(), None, check, {"names": names})
 

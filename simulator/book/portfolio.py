@@ -20,6 +20,7 @@ class Portfolio:
 
     Values are taken at the marks of the row that `mark` was last given: during `work` these are still the closes before, but for what has been split
     since, whose rescaled marks are in *restated*. *receivable* is what is owed to us (below 0: by us) and not yet cash: it is part of equity.
+    *unsettled* is the part of cash, in a cash account, that sales brought and that has not settled: it may buy. *settles* says whether that is kept.
     """
 
     __slots__ = (
@@ -38,9 +39,11 @@ class Portfolio:
         "receivable",
         "restated",
         "row",
+        "settles",
         "sizes",
         "start",
         "terms",
+        "unsettled",
         "width",
     )
 
@@ -54,7 +57,8 @@ class Portfolio:
         self._terms = [tuple(row) for row in self.terms.tolist()]
         # What `worth` found last, until something is booked or marked.
         self._worth: tuple[float, float] | None = None
-        self.receivable = 0.0
+        self.receivable = self.unsettled = 0.0
+        self.settles = False
         self.restated: dict[int, float] = {}
         # One instrument, nothing owed and nothing restated: then the values take one line each.
         self._alone = n == 1
@@ -182,3 +186,16 @@ class Portfolio:
         mark = self.bars.tape.marked[self.row * self.width + instrument] if self.row >= 0 else average
         unrealised = size * (mark - average) if lots else 0.0
         return Position(traded.symbol, lots, traded.units(lots), average, self._realised[instrument], unrealised)
+
+    def proceeds(self, events: Iterable[Event]) -> float:
+        """What the sales among these events brought, less their commissions."""
+        brought = []
+        for event in events:
+            if isinstance(event, Fill) and event.lots < 0:
+                up, down, multiplier = self.terms[event.instrument, :3].tolist()
+                brought.append(-event.lots * up / down * multiplier * event.price - event.commission)
+            elif isinstance(event, FillBatch):
+                sold = event.lots < 0
+                ups, downs, multipliers = self.terms[event.instruments[sold], :3].T
+                brought += (-event.lots[sold] * ups / downs * multipliers * event.prices[sold] - event.commissions[sold]).tolist()
+        return fsum(brought)

@@ -96,6 +96,11 @@ class View:
         """What the broker said at once to what we sent; the strategy hears of it at the next bar."""
         self._answered = self.bars.row, answers
 
+    def happened(self, row: int) -> tuple[Event, ...]:
+        """What the bars of *row* brought, and what the broker said at once to what was sent then; only the last ones are remembered."""
+        brought = self._brought[1] if self._brought[0] == row else NO_EVENTS
+        return brought + (self._answered[1] if self._answered[0] == row else NO_EVENTS)
+
     @property
     def events(self) -> tuple[Event, ...]:
         """What happened since the bar before: the broker's answers to what was sent then, and what these bars brought."""
@@ -221,6 +226,13 @@ class View:
     def cash(self) -> float:
         """Cash, which may be negative in a margin account."""
         return self.portfolio.cash
+
+    @property
+    def settled_cash(self) -> float:
+        """Cash without what sales brought and has not settled; in a margin account all of it."""
+        if not self.portfolio.settles:
+            return self.portfolio.cash
+        return self.portfolio.cash - self.portfolio.unsettled - self.portfolio.proceeds(self.happened(self.bars.row))
 
     @property
     def open_orders(self) -> list[int]:

@@ -200,6 +200,8 @@ def _conditions(telling: Telling, entry: Entry) -> str:
 def _booked(telling: Telling, entry: Entry) -> str:
     where = telling.symbol(entry.instrument) if entry.instrument >= 0 else "the account"
     kind = Booking(entry.d).words
+    if entry.d == Booking.SETTLEMENT:
+        return f"settlement of {where}: {money(entry.c)} that sales brought"
     if entry.a:
         return f"{kind} of {where}: {money(abs(entry.a))} {'received' if entry.a > 0 else 'paid'}"
     return f"{kind} of {where}: {money(abs(entry.b))} {'to come' if entry.b > 0 else 'to be paid'}"
