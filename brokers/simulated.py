@@ -102,9 +102,9 @@ class Simulated:
     def numbers(self, tape: Tape, account: Account) -> tuple[int, FloatArray] | None:
         """These settings for compiled runs: (the moment at which market orders trade, the numbers of simulator.kernels.batches).
 
-        None where only the loop can tell what happens: where orders take time or are cut, and at the same close.
+        None where only the loop can tell what happens: where orders take time or are cut, at the same close, and with corporate actions.
         """
-        if self.latency_seconds or self.slicing or self.timing == "same_close":
+        if self.latency_seconds or self.slicing or self.timing == "same_close" or tape.actions is not None:
             return None
         return (rules.AT_CLOSE if self.timing == "next_close" else rules.AT_OPEN), numbers(self, tape, account)
 

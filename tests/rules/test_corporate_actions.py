@@ -395,3 +395,9 @@ def test_a_script_sees_the_dividend_among_its_events() -> None:
     tape = attach(daily(QUIET, QUIET, flat(9.0)), Actions([Dividend("X", 2, 1.0)]))
     simulate(tape, Listener({0: buy(1)}), broker=plain(), check=True)
     assert seen == [2]
+
+
+def test_compiled_runs_leave_tapes_with_actions_to_the_loop() -> None:
+    tape = daily(QUIET, QUIET)
+    assert plain().numbers(tape, Account()) is not None
+    assert plain().numbers(attach(tape, Actions([Split("X", 1, 2, 1)])), Account()) is None
