@@ -170,6 +170,7 @@ class Market:
         "cash",
         "cash_account",
         "close_cutoff",
+        "columns",
         "daily",
         "equity",
         "fee",
@@ -197,6 +198,8 @@ class Market:
     def __init__(self, settings: Simulated, tape: Tape, portfolio: Portfolio, account: Account) -> None:
         n = tape.width
         self.tape, self.portfolio, self.terms = tape, portfolio, [tuple(row) for row in tape.terms.tolist()]
+        # The same for compiled code.
+        self.columns = tape.terms
         self.pending, self.open_orders = np.zeros(n, np.int64), np.zeros(n, np.int64)
         self._pending, self._lots, self.restated = self.pending.data, portfolio.lots.data, portfolio.restated
         # By instrument, for the row that is worked: lots that its volume still has for us, lots that we took, and how the position changed.
@@ -426,7 +429,7 @@ class Market:
             market_at,
             tape.panel,
             tape.panel_days,
-            tape.terms,
+            self.columns,
             self.settings,
             table.ints,
             table.floats,

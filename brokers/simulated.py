@@ -15,13 +15,12 @@ import simpy
 from brokers import paths, splits
 from brokers.costs import Commission
 from brokers.latency import arrive
-from brokers.matching import Book, Market, Table, Working, numbers
+from brokers.matching import Book, Table, Working, numbers
 from brokers.paths import Group, Policy
-from brokers.sessions import SessionMarket
+from brokers.sessions import market_of
 from brokers.slicing import Parents, Seen, execute
 from brokers.slippage import Slippage
 from simulator import (
-    DAY,
     SECOND,
     Account,
     Adjusted,
@@ -102,9 +101,11 @@ class Simulated:
     def numbers(self, tape: Tape, account: Account) -> tuple[int, FloatArray] | None:
         """These settings for compiled runs: (the moment at which market orders trade, the numbers of simulator.kernels.batches).
 
-        None where only the loop can tell what happens: where orders take time or are cut, at the same close, and with corporate actions.
+        None where only the loop can tell what happens: where orders take time or are cut, at the same close, with corporate actions, and in several
+        currencies.
         """
-        if self.latency_seconds or self.slicing or self.timing == "same_close" or tape.actions is not None:
+        slow = self.latency_seconds or self.slicing or self.timing == "same_close"
+        if slow or tape.actions is not None or len({x.currency for x in tape.instruments}) > 1:
             return None
         return (rules.AT_CLOSE if self.timing == "next_close" else rules.AT_OPEN), numbers(self, tape, account)
 
@@ -151,8 +152,7 @@ class SimulatedBroker:
 
     def __init__(self, settings: Simulated, tape: Tape, portfolio: Portfolio, account: Account, ids: OrderIds) -> None:
         self.tape, self.portfolio, self.ids = tape, portfolio, ids
-        timed = bool(tape.truth.calendar) and tape.interval < DAY
-        self.market = (SessionMarket if timed else Market)(settings, tape, portfolio, account)
+        self.market = market_of(settings, tape, portfolio, account)
         self.pending, self.open_orders = self.market.pending, self.market.open_orders
         self._pending, self._open = self.pending.data, self.open_orders.data
         self._market_at = rules.AT_CLOSE if settings.timing == "next_close" else rules.AT_OPEN

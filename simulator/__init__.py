@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from simulator.assembly import run as run
     from simulator.assembly import run_orders as run_orders
     from simulator.assembly import simulate as simulate
+    from simulator.book.currencies import CurrencyPortfolio as CurrencyPortfolio
     from simulator.book.fills import Adjusted as Adjusted
     from simulator.book.fills import Booked as Booked
     from simulator.book.fills import Booking as Booking
@@ -128,6 +129,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "simulator.assembly": "assemble run run_orders simulate",
+    "simulator.book.currencies": "CurrencyPortfolio",
     "simulator.book.fills": "Adjusted Booked Booking Ended Event Fill FillBatch Halt Replaced Rescaled Sliced Waited",
     "simulator.book.orders": (
         "AlmgrenChriss Cancel Conditions FloatArray IntArray Order OrderBatch OrderIds OrderKind OrderState Pov Proposal Reason Refusal "

@@ -17,9 +17,9 @@ import numpy as np
 
 import simulator
 from simulator import plugins, scenarios
+from simulator.book.currencies import open_portfolio
 from simulator.book.fills import Waited
 from simulator.book.orders import OrderIds, OrderKind, Proposal
-from simulator.book.portfolio import Portfolio
 from simulator.book.tickets import tickets
 from simulator.errors import OrderError, PluginError, ScenarioError, SimulatorError, nearest
 from simulator.loop.agenda import agenda
@@ -101,7 +101,7 @@ def assemble(
         raise ScenarioError(f"broker.timing must be 'next_close' for {tape.truth.source}, which has closes only; was {settings.timing!r}")
     feed = Replay(tape)
     ids = OrderIds()
-    portfolio = Portfolio(feed.bars, float(account.cash))
+    portfolio = open_portfolio(feed.bars, float(account.cash))
     actions = tape.actions
     if actions is not None:
         actions.fit(tape)

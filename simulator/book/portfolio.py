@@ -8,7 +8,7 @@ from math import fsum, nan
 import numpy as np
 
 from simulator.book.fills import Booked, Booking, Event, Fill, FillBatch, Rescaled
-from simulator.book.orders import IntArray
+from simulator.book.orders import FloatArray, IntArray
 from simulator.book.positions import Position
 from simulator.kernels import batches, tapes
 from simulator.kernels.rules import after
@@ -34,6 +34,7 @@ class Portfolio:
         "averages",
         "bars",
         "cash",
+        "lot_values",
         "lots",
         "realised",
         "receivable",
@@ -51,6 +52,8 @@ class Portfolio:
         n = bars.tape.width
         self.bars, self.cash, self.start, self.width, self.row = bars, cash, cash, n, -1
         self.terms = bars.tape.terms
+        # What a lot is worth at a price of 1.
+        self.lot_values: list[float] = self.terms[:, 3].tolist()
         self.lots, self.sizes, self.averages, self.realised = np.zeros(n, np.int64), np.zeros(n), np.zeros(n), np.zeros(n)
         self._lots = self.lots.data
         self._sizes, self._averages, self._realised = quick(self.sizes), quick(self.averages), quick(self.realised)
@@ -172,6 +175,14 @@ class Portfolio:
             equity, gross = tapes.worth(self.cash, self.sizes, self.bars.tape.panel_marks, self.row)
             self._worth = equity + self.receivable, gross
         return self._worth
+
+    def values(self, first: int, end: int) -> FloatArray:
+        """Equity at the closes of the rows from *first* up to but not *end*, as long as nothing is booked: (end - first,)."""
+        bars, found = Bars(self.bars.tape), np.empty(end - first)
+        for bars.row in range(first, end):
+            self.mark(bars)
+            found[bars.row - first] = self.equity
+        return found
 
     def mark_of(self, instrument: int) -> float:
         """An instrument's last mark, rescaled where it was split since; NaN before its first."""

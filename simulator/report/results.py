@@ -9,17 +9,19 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from simulator.book.fills import Booking, Waited
+from simulator.book.currencies import CurrencyPortfolio, currencies_of, open_portfolio
+from simulator.book.fills import Booking, Fill, Waited
 from simulator.book.orders import FloatArray, IntArray, OrderKind, OrderState, Reason, TimeInForce
 from simulator.kernels import rules, tapes
 from simulator.loop import journal as rows
-from simulator.loop.journal import MemoryJournal, times_to_rows
-from simulator.market.tape import Tape
+from simulator.loop.journal import MemoryJournal, settled, times_to_rows
+from simulator.market.tape import Bars, Tape
 from simulator.risk.engine import Measure
 
 if TYPE_CHECKING:
     import pandas as pd
 
+    from simulator.book.portfolio import Portfolio
     from simulator.scenarios import Scenario
 
 STATE_OF = {
@@ -79,6 +81,15 @@ class BookingRow(NamedTuple):
     ratio: str = ""
 
 
+class CurrencyRow(NamedTuple):
+    """A currency: *cash* in itself, and profit in the base currency, by prices (*local*) and by its rate (*fx*)."""
+
+    currency: str
+    cash: float
+    local: float
+    fx: float
+
+
 class HaltRow(NamedTuple):
     """A halt of trading, or its end: what it went by, equity then, and the floor that was broken."""
 
@@ -127,6 +138,9 @@ class Result:
 
     @cached_property
     def _curve(self) -> tuple[FloatArray, float]:
+        if currencies_of(self.tape):
+            account, equity = self._replayed
+            return equity, account.cash
         moves, out = self._moves, np.empty(self.rows)
         kinds, lots = moves["kind"], np.ascontiguousarray(moves["lots"])
         booked = kinds == rows.BOOKED
@@ -140,6 +154,31 @@ class Result:
             np.add.at(owed, at[booked & (at < self.rows)], moves["b"][booked & (at < self.rows)])
             out += np.cumsum(owed)
         return out, float(cash)
+
+    @cached_property
+    def _replayed(self) -> tuple[Portfolio, FloatArray]:
+        """The account that goes through all that was booked once more, and its equity at each close: (rows,)."""
+        account, out, done = open_portfolio(Bars(self.tape), float(self.cash_start)), np.empty(self.rows), 0
+        for t, row in zip(times_to_rows(self.tape, self._moves["at"]).tolist(), self._moves.tolist(), strict=True):
+            if t > done:
+                out[done:t], done = account.values(done, t), t
+            _, _, kind, i, order, lots, a, b, c, d, _ = row
+            if kind == rows.FILL:
+                account.book([Fill(order, i, lots, a, b, c, bool(d))])
+            else:
+                account.settle([settled(row)])
+        out[done:] = account.values(done, self.rows)
+        return account, out
+
+    @cached_property
+    def currencies(self) -> list[CurrencyRow]:
+        """Cash by currency, and the profit of the run by what prices and what rates did, in the base currency, which comes first; the profits sum to
+        all profit. Empty where all is in one currency.
+        """
+        account = self._replayed[0] if currencies_of(self.tape) else None
+        if not isinstance(account, CurrencyPortfolio):
+            return []
+        return [CurrencyRow(*row) for row in zip(account.currencies.names, account.balances, account.local, account.exchange, strict=True)]
 
     @cached_property
     def _moves(self) -> np.ndarray:
@@ -172,13 +211,15 @@ class Result:
         """
         moves, tape = self._moves, self.tape
         at = times_to_rows(tape, moves["at"])
-        gross, net = np.zeros(self.rows), np.zeros(self.rows)
+        gross, net, currencies = np.zeros(self.rows), np.zeros(self.rows), currencies_of(tape)
         for i in np.unique(moves["instrument"][moves["lots"] != 0]).tolist():
             own = (moves["instrument"] == i) & (at < self.rows)
             traded = np.zeros(self.rows, np.int64)
             np.add.at(traded, at[own], moves["lots"][own])
             lots = np.cumsum(traded)
             value = np.where(lots == 0, 0.0, lots * tape.terms[i, 3] * tape.marks[: self.rows, i])
+            if currencies and currencies.of[i]:
+                value *= np.where(lots == 0, 0.0, tape.marks[: self.rows, currencies.rates[currencies.of[i]]])
             gross += np.abs(value)
             net += value
         with np.errstate(divide="ignore", invalid="ignore"):
