@@ -39,6 +39,8 @@ class Declarations(TypedDict, total=False):
     opens: str
     on_bad_bar: str
     columns: Mapping[str, str] | None
+    currencies: Mapping[str, str] | None
+    rates: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,6 +50,7 @@ class Declared:
     Stamps that are pure dates name daily sessions. All others need *stamps*, the side of the bar that they are on ("open" or "close"), and
     *interval*, its length. Times without a zone are UTC unless *timezone* names one. *hours* ("09:30-16:00 America/New_York") are those of a session:
     without them it is the UTC day, or that of *timezone*. *columns* maps our names (date, open, high, low, close, volume, symbol) to the source's.
+    *currencies* are those of symbols that are not in dollars, and *rates* the symbols that are rates of exchange; see simulator.book.currencies.
     Raises DataError, with *key* before the setting's name, for what cannot be meant.
     """
 
@@ -62,6 +65,8 @@ class Declared:
     opens: str = "traded"
     on_bad_bar: str = "refuse"
     columns: Mapping[str, str] | None = field(default=None, hash=False)
+    currencies: Mapping[str, str] | None = field(default=None, hash=False)
+    rates: tuple[str, ...] = ()
     key: str = ""
 
     def __post_init__(self) -> None:
@@ -148,7 +153,9 @@ class Declared:
         return Times(opened_at, closed_at, sessions, length)
 
     def instrument(self, symbol: str) -> Instrument:
-        return Instrument(symbol, tick=self.tick, lot=self.lot)
+        kind = "rate" if symbol in self.rates else "equity"
+        currency = (self.currencies or {}).get(symbol, symbol[3:] if kind == "rate" else "USD")
+        return Instrument(symbol, kind, self.tick, self.lot, currency=currency)
 
     def truth(self, source: str) -> Truth:
         return Truth(source, self.adjusted, self.volume, self.opens, calendar=self.calendar)
@@ -196,7 +203,12 @@ class Table:
 def tape_from_tables(tables: Sequence[Table], declared: Declared, source: str) -> Tape:
     """The tape of *tables* that were declared alike; instruments stand in the order in which they come."""
     reads = [read for table in tables for read in table.by_instrument(declared)]
-    instruments = [declared.instrument(symbol) for symbol in dict.fromkeys(read.symbol for read in reads)]
+    symbols = dict.fromkeys(read.symbol for read in reads)
+    for name, said in (("currencies", declared.currencies or ()), ("rates", declared.rates)):
+        for symbol in said:
+            if symbol not in symbols:
+                raise DataError(f"{declared.key}{name}: there are no bars of {symbol!r}{nearest(symbol, symbols)}")
+    instruments = [declared.instrument(symbol) for symbol in symbols]
     return passed(reads, instruments, truth=declared.truth(source), on_bad_bar=declared.on_bad_bar)
 
 

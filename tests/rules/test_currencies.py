@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from math import inf, nan
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from small_markets import Script, market_orders, plain, run
 
 from brokers.costs import Commission
 from brokers.slippage import Slippage
-from simulator import DAY, Account, Actions, DataError, Dividend, Instrument, Limits, OrderKind, Result, Split, Tape, View, simulate
+from simulator import DAY, Account, Actions, DataError, Dividend, Instrument, Limits, OrderKind, Result, Split, Tape, View, read_bars, simulate
 from simulator.feeds.tables import attach
 from simulator.loop.journal import MemoryJournal, fold
 
@@ -168,3 +169,12 @@ def test_the_split_of_profit_is_exact_and_the_journal_folds_to_the_account(
     assert result.equity[-1] - 1_000.0 == pytest.approx(profit, abs=1e-9 * max(1_000.0, abs(result.equity).max()))
     assert result.equity.tolist() == pytest.approx([equity for _, equity, _, _ in script.seen], rel=1e-12, abs=1e-9)
     assert fold(result.journal, tape, 1_000.0).cash == pytest.approx(result.cash, rel=1e-12, abs=1e-9)
+
+
+def test_files_say_which_symbols_are_in_which_currency_and_which_are_rates(tmp_path: Path) -> None:
+    for symbol in ("SAP", "EURUSD"):
+        (tmp_path / f"{symbol}.csv").write_text("date,open,high,low,close,volume\n2024-01-02,1,1,1,1,1\n")
+    tape = read_bars(tmp_path, currencies={"SAP": "EUR"}, rates=["EURUSD"])
+    assert {x.symbol: (x.kind, x.currency) for x in tape.instruments} == {"SAP": ("equity", "EUR"), "EURUSD": ("rate", "USD")}
+    with pytest.raises(DataError, match="currencies: there are no bars of 'SAPP'; did you mean 'SAP'"):
+        read_bars(tmp_path, currencies={"SAPP": "EUR"}, rates=["EURUSD"])
