@@ -69,7 +69,7 @@ def parse_hours(text: str, name: str = "hours") -> Hours:
     """The session hours in "09:30-16:00 America/New_York". Raises DataError, naming the setting *name*, for anything else."""
     found = HOURS.fullmatch(text)
     if not found:
-        raise DataError(f"{name} must look like '09:30-16:00 America/New_York', or be an exchange such as 'XNYS', was {text!r}")
+        raise DataError(f"{name} must look like '09:30-16:00 America/New_York', was {text!r}; or name an exchange such as 'XNYS'")
     closing_hour, closing_minute = found[3].split(":")
     opens, closes = int(found[1]) * HOUR + int(found[2]) * MINUTE, int(closing_hour) * HOUR + int(closing_minute) * MINUTE
     if not opens < closes:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from math import inf
 from pathlib import Path
 
 import pytest
 
 from simulator import DAY, SECOND, DataError, Delisting, Dividend, ScenarioError, Split, Suspension, TradingHalt, load, prove, run, run_orders
+from simulator.assembly import rehearse
 from simulator.feeds.tables import actions_of, read_actions
+from simulator.loop.clocks import PacedClock
 
 BARS = """date,open,high,low,close,volume
 2024-01-02,10,10,10,10,1000
@@ -149,3 +152,16 @@ def test_a_missing_file_and_a_misspelt_key_are_refused(folder: Path) -> None:
     (folder / "s.toml").write_text(SCENARIO.replace("signals", "signal"))
     with pytest.raises(ScenarioError, match="did you mean 'signals'"):
         load(folder / "s.toml")
+
+
+def test_a_rehearsal_that_was_stopped_goes_on_through_its_bookings(folder: Path, tmp_path: Path) -> None:
+    """Its journal in SQLite has splits, bookings and rescaled orders among its rows, which the bars that are run again must give again."""
+    scenario, path, clock = load(folder / "s.toml"), tmp_path / "journal", PacedClock(inf, DAY)
+
+    def stop(done: int, total: int) -> None:
+        clock.stopping = done == 4
+
+    rehearse(scenario, clock, path, progress=stop)
+    resumed = rehearse(scenario, PacedClock(inf, DAY), path, resume=True)
+    assert resumed.journal.read() == run(scenario).journal.read()
+    assert [row.kind for row in resumed.bookings] == ["split", "dividend", "payment"]
