@@ -6,9 +6,11 @@ from math import inf
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 from simulator import DAY, SECOND, DataError, Delisting, Dividend, ScenarioError, Split, Suspension, TradingHalt, load, prove, run, run_orders
 from simulator.assembly import rehearse
+from simulator.cli import app
 from simulator.feeds.tables import actions_of, read_actions
 from simulator.loop.clocks import PacedClock
 
@@ -165,3 +167,11 @@ def test_a_rehearsal_that_was_stopped_goes_on_through_its_bookings(folder: Path,
     resumed = rehearse(scenario, PacedClock(inf, DAY), path, resume=True)
     assert resumed.journal.read() == run(scenario).journal.read()
     assert [row.kind for row in resumed.bookings] == ["split", "dividend", "payment"]
+
+
+def test_the_command_line_runs_with_the_files_of_a_scenario(folder: Path, tmp_path: Path) -> None:
+    told = CliRunner().invoke(app, ["run", str(folder / "s.toml"), "--out", str(tmp_path / "out")])
+    assert told.exit_code == 0, told.output
+    told = CliRunner().invoke(app, ["state", str(tmp_path / "out")])
+    assert told.exit_code == 0, told.output
+    assert "32" in told.output, "20 after the split, and 10, 1 and 1 bought after it; the last order has no bar"
