@@ -169,16 +169,21 @@ class Market:
         "cap",
         "cash",
         "cash_account",
+        "close_cutoff",
+        "columns",
         "daily",
         "equity",
         "fee",
         "gross",
         "keeps_row",
+        "knows_closes",
         "leverage_max",
         "open_cutoff",
         "open_orders",
+        "opening",
         "pending",
         "portfolio",
+        "restated",
         "row",
         "runs",
         "settings",
@@ -193,8 +198,10 @@ class Market:
     def __init__(self, settings: Simulated, tape: Tape, portfolio: Portfolio, account: Account) -> None:
         n = tape.width
         self.tape, self.portfolio, self.terms = tape, portfolio, [tuple(row) for row in tape.terms.tolist()]
+        # The same for compiled code.
+        self.columns = tape.terms
         self.pending, self.open_orders = np.zeros(n, np.int64), np.zeros(n, np.int64)
-        self._pending, self._lots = self.pending.data, portfolio.lots.data
+        self._pending, self._lots, self.restated = self.pending.data, portfolio.lots.data, portfolio.restated
         # By instrument, for the row that is worked: lots that its volume still has for us, lots that we took, and how the position changed.
         self.used: dict[int, tuple[int, int, int]] = {}
         self.cash_account, self.leverage_max = account.kind == "cash", account.leverage_max
@@ -204,7 +211,10 @@ class Market:
         self.volume_window = settings.volume_window if settings.volume_basis == "trailing" else 0
         # Where each bar is a session of its own, DAY orders end with the bar that they met.
         self.daily = tape.interval >= DAY
-        self.open_cutoff = round(settings.open_cutoff_seconds * SECOND)
+        self.knows_closes = self.daily
+        # Whether the row that is worked has the opening auction; None: the first bar of a session has it.
+        self.opening: bool | None = None
+        self.open_cutoff, self.close_cutoff = round(settings.open_cutoff_seconds * SECOND), round(settings.close_cutoff_seconds * SECOND)
         # The waits of open orders that are over.
         self.runs: dict[int, list[Waited]] = {}
         # Only `same_close` comes back to a row that was worked already.
@@ -243,7 +253,7 @@ class Market:
                     continue
             # A missing bar has NaN for its volume, too.
             if not tape.volumes[k] > 0.0:
-                working.now = rules.NO_BAR if tape.closes[k] != tape.closes[k] else rules.ZERO_VOLUME
+                working.now = rules.idle(tape.closes[k], tape.volumes[k])
                 continue
             working.met = True
             if working.kind == rules.MARKET:
@@ -317,6 +327,8 @@ class Market:
         then = held + traded
         mark_row = self.portfolio.row
         mark = tape.marked[mark_row * tape.width + i] if mark_row >= 0 else nan
+        if self.restated:
+            mark = self.restated.get(i, mark)
         size, size_then = held * up / down * multiplier, then * up / down * multiplier
         reason, self.equity, self.gross = rules.afford(
             self.cash_account, self.leverage_max, held, traded, size, size_then, value, got, due, mark, self.cash, self.equity, self.gross
@@ -385,10 +397,11 @@ class Market:
         first = working.until + 1
         if first >= row:
             return
-        quiet = self.tape.volume[first:row, working.instrument] > 0.0
-        edges = [0, *(np.flatnonzero(quiet[1:] != quiet[:-1]) + 1).tolist(), row - first]
+        volumes = self.tape.volume[first:row, working.instrument]
+        reasons = np.where(volumes > 0.0, rules.NOT_TOUCHED, np.where(volumes < 0.0, rules.HALTED, rules.ZERO_VOLUME))
+        edges = [0, *(np.flatnonzero(reasons[1:] != reasons[:-1]) + 1).tolist(), row - first]
         for start, end in pairwise(edges):
-            reason = rules.NOT_TOUCHED if quiet[start] else rules.ZERO_VOLUME
+            reason = int(reasons[start])
             if working.reason and working.reason != reason:
                 self._note(working, first + start - 1)
             if not working.reason:
@@ -416,7 +429,7 @@ class Market:
             market_at,
             tape.panel,
             tape.panel_days,
-            tape.terms,
+            self.columns,
             self.settings,
             table.ints,
             table.floats,

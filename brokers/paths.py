@@ -110,6 +110,9 @@ def meet(market: Market, orders: Sequence[Working], market_at: int, policy: Poli
             # What its parent did in another instrument, and when, no bar tells: it waits for the next.
             working.blocked = True
             continue
+        if working.kind == rules.MARKET_ON_CLOSE and not at_close(market, working):
+            working.now = rules.AUCTION
+            continue
         if working.kind == rules.MARKET_ON_CLOSE or (working.kind == rules.MARKET and market_at == rules.AT_CLOSE):
             closing.append(working)
             continue
@@ -145,18 +148,26 @@ def before(market: Market, working: Working) -> int:
         return rules.GOOD_TILL
     k = row * tape.width + working.instrument
     if not tape.volumes[k] > 0.0:
-        return rules.NO_BAR if tape.closes[k] != tape.closes[k] else rules.ZERO_VOLUME
+        return rules.idle(tape.closes[k], tape.volumes[k])
     return rules.FILLED
 
 
 def at_auction(market: Market, working: Working) -> bool:
     """Whether the row opens a session for which an order came in time."""
     tape, row = market.tape, market.row
-    if tape.interval < DAY and row and tape.days[row] == tape.days[row - 1]:
+    first = market.opening if market.opening is not None else not row or tape.days[row] != tape.days[row - 1]
+    if tape.interval < DAY and not first:
         return False
     # Whoever decides at a daily close has the night.
     cutoff = market.open_cutoff if tape.interval < DAY else 0
     return bool(working.accepted_at <= tape.starts[row] - cutoff)
+
+
+def at_close(market: Market, working: Working) -> bool:
+    """Whether the row closes a session for which an order came in time."""
+    tape = market.tape
+    cutoff = market.close_cutoff if tape.interval < DAY else 0
+    return market.daily and bool(working.accepted_at <= tape.ats[market.row] - cutoff)
 
 
 def at_once(market: Market, working: Working, k: int, price: float, events: list[Event]) -> None:

@@ -12,16 +12,18 @@ from typing import Any, Literal
 import numpy as np
 import simpy
 
-from brokers import paths
+from brokers import paths, splits
 from brokers.costs import Commission
 from brokers.latency import arrive
-from brokers.matching import Book, Market, Table, Working, numbers
+from brokers.matching import Book, Table, Working, numbers
 from brokers.paths import Group, Policy
+from brokers.sessions import market_of
 from brokers.slicing import Parents, Seen, execute
 from brokers.slippage import Slippage
 from simulator import (
     SECOND,
     Account,
+    Adjusted,
     Bars,
     Cancel,
     Ended,
@@ -59,7 +61,8 @@ class Simulated:
 
     *path* orders the events inside a bar: "ohlc" and "olhc" name the path, "nearest" goes to the extreme nearer the open first, "pessimistic" and
     "optimistic" take for each instrument and bar the path that leaves us with less or more. A market-on-open order must be at the market
-    *open_cutoff_seconds* before the open (2 minutes at NASDAQ).
+    *open_cutoff_seconds* before the open (2 minutes at NASDAQ), a market-on-close order *close_cutoff_seconds* before the close (10 minutes at NYSE);
+    where bars are shorter than a session, only the calendar of an exchange tells which is the last of it.
     """
 
     timing: Literal["next_open", "next_close", "same_close"] = "next_open"
@@ -72,6 +75,7 @@ class Simulated:
     latency_seconds: float = 0.0
     path: Policy = "pessimistic"
     open_cutoff_seconds: float = 120.0
+    close_cutoff_seconds: float = 600.0
     slicing: Schedule | None = None
 
     def __post_init__(self) -> None:
@@ -85,6 +89,8 @@ class Simulated:
             raise ValueError(f"latency_seconds must be 0 (off) or above, was {self.latency_seconds!r}")
         if not 0.0 <= self.open_cutoff_seconds < inf:
             raise ValueError(f"open_cutoff_seconds must be 0 or above, was {self.open_cutoff_seconds!r}")
+        if not 0.0 <= self.close_cutoff_seconds < inf:
+            raise ValueError(f"close_cutoff_seconds must be 0 or above, was {self.close_cutoff_seconds!r}")
         if self.timing == "same_close" and (self.latency_seconds or self.slicing):
             raise ValueError("timing 'same_close' leaves no time for latency_seconds or slicing: take these out, or use 'next_open'")
 
@@ -95,9 +101,11 @@ class Simulated:
     def numbers(self, tape: Tape, account: Account) -> tuple[int, FloatArray] | None:
         """These settings for compiled runs: (the moment at which market orders trade, the numbers of simulator.kernels.batches).
 
-        None where only the loop can tell what happens: where orders take time or are cut, and at the same close.
+        None where only the loop can tell what happens: where orders take time or are cut, at the same close, with corporate actions, and in several
+        currencies.
         """
-        if self.latency_seconds or self.slicing or self.timing == "same_close":
+        slow = self.latency_seconds or self.slicing or self.timing == "same_close"
+        if slow or tape.actions is not None or len({x.currency for x in tape.instruments}) > 1:
             return None
         return (rules.AT_CLOSE if self.timing == "next_close" else rules.AT_OPEN), numbers(self, tape, account)
 
@@ -144,7 +152,7 @@ class SimulatedBroker:
 
     def __init__(self, settings: Simulated, tape: Tape, portfolio: Portfolio, account: Account, ids: OrderIds) -> None:
         self.tape, self.portfolio, self.ids = tape, portfolio, ids
-        self.market = Market(settings, tape, portfolio, account)
+        self.market = market_of(settings, tape, portfolio, account)
         self.pending, self.open_orders = self.market.pending, self.market.open_orders
         self._pending, self._open = self.pending.data, self.open_orders.data
         self._market_at = rules.AT_CLOSE if settings.timing == "next_close" else rules.AT_OPEN
@@ -251,7 +259,7 @@ class SimulatedBroker:
             limit, stop, reason = rules.place(lots, kind, limit, stop, tick_up, tick_down)
         if conditions and conditions.parent and (parent is None or not parent.remaining):
             reason = Reason.PARENT_ENDED
-        elif kind == rules.MARKET_ON_CLOSE and not self.market.daily:
+        elif kind == rules.MARKET_ON_CLOSE and not self.market.knows_closes:
             reason = Reason.NO_AUCTION
         if reason:
             self._close(id, i, on_its_way, rules.REJECTED, reason, answers, of=lots)
@@ -327,8 +335,9 @@ class SimulatedBroker:
         self._flying[order.id] = order
 
         def land() -> None:
-            if self._flying.pop(order.id, None):
-                self._take(order, int(self._env.now), self._row, self._arrivals)
+            landed = self._flying.pop(order.id, None)
+            if landed:
+                self._take(landed, int(self._env.now), self._row, self._arrivals)
 
         self._later(arrive(self._env, now + self._latency, land))
 
@@ -560,7 +569,8 @@ class SimulatedBroker:
         for order in sorted([*columns, *others]):
             if order in columns:
                 self._end_column(columns[order], rules.CANCELLED, Reason.TARGET, answers)
-            else:
+            elif self.standing(order):
+                # One that waited for another went with it.
                 self._withdraw(order, rules.CANCELLED, Reason.TARGET, answers)
 
     def _close(self, id: int, i: int, left: int, state: int, reason: int, answers: list[Event], of: int | None = None) -> None:
@@ -568,6 +578,52 @@ class SimulatedBroker:
         answers.append(Ended(id, i, left if of is None else of, state, reason))
         self._open[i] -= 1
         self._pending[i] -= left
+
+    # Corporate actions.
+
+    def split(self, instrument: int, up: int, down: int, row: int) -> list[Event]:
+        """Rescale the open orders in an instrument by *up* for *down*, before they meet *row*: what became of each.
+
+        Orders that are cut in time end: their schedules were made for other shares.
+        """
+        events: list[Event] = []
+        self._row = row - 1
+        if self._table.count:
+            self._from_table(row)
+        for id, flying in list(self._flying.items()):
+            if flying.instrument == instrument:
+                self._flying[id] = new = splits.rescaled(flying, flying.lots, up, down)
+                if not paths.follows(new):
+                    self._pending[instrument] += new.lots - flying.lots
+                events.append(Adjusted(id, instrument, new.lots - flying.lots, new.limit, new.stop))
+        for id in [id for id, parent in self._parents.open.items() if parent.order.instrument == instrument]:
+            self._withdraw(id, rules.CANCELLED, Reason.SPLIT, events)
+        for working in sorted(self._singles.values(), key=_by_sequence):
+            if working.instrument != instrument or working.id not in self._singles:
+                continue
+            left = working.remaining
+            changed = splits.rescale(working, up, down, self.market.terms[instrument])
+            if not isinstance(changed, Adjusted):
+                self._withdraw(working.id, rules.CANCELLED, changed, events)
+                continue
+            events.append(changed)
+            if working.group:
+                working.group.recount()
+            else:
+                self._pending[instrument] += working.remaining - left
+        if instrument in self._books:
+            self._sweep((self._books[instrument],))
+        return events
+
+    def delist(self, instrument: int, row: int) -> list[Event]:
+        """Cancel all open orders in an instrument, before they meet *row*."""
+        events: list[Event] = []
+        self._row = row - 1
+        for id in self.open_ids():
+            standing = self.standing(id)
+            if standing and standing.order.instrument == instrument:
+                self._withdraw(id, rules.CANCELLED, Reason.DELISTED, events)
+        return events
 
     # Working orders.
 
@@ -584,7 +640,7 @@ class SimulatedBroker:
                 touched = [book] if touched is None else [*touched, book]
         if touched is None and self._all_rest:
             return NOTHING
-        if self._table.count and (self._special or touched is not None or any(working.kind for working in self._eager)):
+        if self._table.count and (self._special or touched is not None or self.portfolio.restated or any(working.kind for working in self._eager)):
             self._from_table(row)
         orders = self._eager
         if touched is not None:

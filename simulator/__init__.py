@@ -20,12 +20,17 @@ if TYPE_CHECKING:
     from simulator.assembly import run as run
     from simulator.assembly import run_orders as run_orders
     from simulator.assembly import simulate as simulate
+    from simulator.book.currencies import CurrencyPortfolio as CurrencyPortfolio
+    from simulator.book.fills import Adjusted as Adjusted
+    from simulator.book.fills import Booked as Booked
+    from simulator.book.fills import Booking as Booking
     from simulator.book.fills import Ended as Ended
     from simulator.book.fills import Event as Event
     from simulator.book.fills import Fill as Fill
     from simulator.book.fills import FillBatch as FillBatch
     from simulator.book.fills import Halt as Halt
     from simulator.book.fills import Replaced as Replaced
+    from simulator.book.fills import Rescaled as Rescaled
     from simulator.book.fills import Sliced as Sliced
     from simulator.book.fills import Waited as Waited
     from simulator.book.orders import AlmgrenChriss as AlmgrenChriss
@@ -66,6 +71,13 @@ if TYPE_CHECKING:
     from simulator.feeds.frames import tape_from_frames as tape_from_frames
     from simulator.loop.prover import prove as prove
     from simulator.loop.whole import Past as Past
+    from simulator.market.actions import Actions as Actions
+    from simulator.market.actions import Delisting as Delisting
+    from simulator.market.actions import Dividend as Dividend
+    from simulator.market.actions import Split as Split
+    from simulator.market.actions import Suspension as Suspension
+    from simulator.market.actions import TradingHalt as TradingHalt
+    from simulator.market.exchanges import Exchange as Exchange
     from simulator.market.indicators import Indicator as Indicator
     from simulator.market.indicators import atr as atr
     from simulator.market.indicators import beta as beta
@@ -117,7 +129,8 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "simulator.assembly": "assemble run run_orders simulate",
-    "simulator.book.fills": "Ended Event Fill FillBatch Halt Replaced Sliced Waited",
+    "simulator.book.currencies": "CurrencyPortfolio",
+    "simulator.book.fills": "Adjusted Booked Booking Ended Event Fill FillBatch Halt Replaced Rescaled Sliced Waited",
     "simulator.book.orders": (
         "AlmgrenChriss Cancel Conditions FloatArray IntArray Order OrderBatch OrderIds OrderKind OrderState Pov Proposal Reason Refusal "
         "Remark Replace Schedule Standing TimeInForce Twap Vwap Wish"
@@ -130,6 +143,8 @@ _HOMES = {
     "simulator.feeds.frames": "tape_from_columns tape_from_frame tape_from_frames",
     "simulator.loop.prover": "prove",
     "simulator.loop.whole": "Past",
+    "simulator.market.actions": "Actions Delisting Dividend Split Suspension TradingHalt",
+    "simulator.market.exchanges": "Exchange",
     "simulator.market.indicators": (
         "Indicator atr beta bollinger correlation ema macd macd_histogram macd_signal momentum_score overnight_gap range_zscore returns "
         "rolling_max rolling_min rsi sma std volume_zscore vwap_deviation zscore"

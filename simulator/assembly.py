@@ -17,21 +17,25 @@ import numpy as np
 
 import simulator
 from simulator import plugins, scenarios
+from simulator.book.currencies import open_portfolio
 from simulator.book.fills import Waited
 from simulator.book.orders import OrderIds, OrderKind, Proposal
-from simulator.book.portfolio import Portfolio
 from simulator.book.tickets import tickets
 from simulator.errors import OrderError, PluginError, ScenarioError, SimulatorError, nearest
+from simulator.loop.agenda import agenda
 from simulator.loop.audit import Audit
 from simulator.loop.clocks import PacedClock, ReplayClock
+from simulator.loop.corporate import CorporateActions
 from simulator.loop.journal import MemoryJournal
 from simulator.loop.session import Session, step
+from simulator.loop.settlement import Settlement
 from simulator.loop.store import Header, SqliteJournal
+from simulator.market.actions import Actions, chained, halted
 from simulator.market.indicators import Indicator, Readings, sma, std
 from simulator.market.instruments import Instrument
 from simulator.market.tape import DAY, Replay, Tape
 from simulator.market.view import View
-from simulator.ports import Clock, Feed, Journal, Strategy
+from simulator.ports import Calendar, Clock, Feed, Journal, Strategy
 from simulator.report import uncertainty as uncertain
 from simulator.report.results import Result
 from simulator.report.uncertainty import Uncertainty
@@ -97,13 +101,28 @@ def assemble(
         raise ScenarioError(f"broker.timing must be 'next_close' for {tape.truth.source}, which has closes only; was {settings.timing!r}")
     feed = Replay(tape)
     ids = OrderIds()
-    portfolio = Portfolio(feed.bars, float(account.cash))
-    market = settings.connect(tape, portfolio, account, ids)
-    readings = Readings(tape, strategy.indicators() if hasattr(strategy, "indicators") else {})
+    portfolio = open_portfolio(feed.bars, float(account.cash))
+    actions = tape.actions
+    if actions is not None:
+        actions.fit(tape)
+        if growing and (actions.halts or actions.signals == "chained"):
+            raise ScenarioError("halts and chained signals need bars that are all there: a tape that grows can have neither")
+    market = settings.connect(tape if growing or actions is None else halted(tape), portfolio, account, ids)
+    seen = chained(tape) if actions is not None and actions.signals == "chained" else tape
+    readings = Readings(seen, strategy.indicators() if hasattr(strategy, "indicators") else {})
     readings.catch_up()
     view = View(feed.bars, portfolio, market, readings, ids)
     risk = RiskEngine(limits or Limits(), account, market, portfolio, ids)
-    session = Session(clock or ReplayClock(), market, portfolio, view, strategy, risk, journal or MemoryJournal(header))
+    # In the order of their phases: corporate actions, settlement, financing.
+    calendars: list[Calendar] = []
+    if actions is not None and actions.dated:
+        if not (hasattr(market, "split") and hasattr(market, "delist")):
+            raise ScenarioError("this broker knows no corporate actions: it needs split() and delist(), see simulator.loop.corporate.Registrar")
+        calendars.append(CorporateActions(actions, tape, portfolio, market, market))
+    if account.kind == "cash" and account.settlement_days:
+        portfolio.settles = True
+        calendars.append(Settlement(view, portfolio, account.settlement_days))
+    session = Session(clock or ReplayClock(), market, portfolio, view, strategy, risk, journal or MemoryJournal(header), agenda(calendars))
     session.strategy = Following(strategy, readings) if growing else WarmingUp(session, strategy, readings.first_warm())
     return session, feed
 
@@ -156,7 +175,9 @@ def simulate(
     check: bool = False,
     progress: Progress | None = None,
 ) -> Result:
-    """Run *strategy* over *tape*, with all costs on unless *broker* says otherwise. *account* overrides *cash*."""
+    """Run *strategy* over *tape*, with all costs on unless *broker* says otherwise. *account* overrides *cash*. Corporate actions are those of the
+    tape: `tape.actions = Actions([...])`.
+    """
     account = account or Account(cash=cash)
     return _run(tape, strategy, broker, account, limits or Limits(), progress, check, {})
 
@@ -229,7 +250,7 @@ def run(scenario: Scenario, *, progress: Progress | None = None, check: bool = F
     """Run a scenario. *tape* stands in for what its feed would load; *check* tests the identities of section 5 after every bar."""
     feed, strategy, broker = parts(scenario)
     if tape is None:
-        tape = feed.load(seed=scenario.seed, folder=scenario.folder)
+        tape = load(scenario, feed)
     _know(scenario, tape)
     header = header_of(scenario)
     return _run(tape, strategy, broker, scenario.account, scenario.risk, progress, check, _about(scenario, broker), header.text)
@@ -264,7 +285,7 @@ def rehearse(
     """
     feed, strategy, broker = parts(scenario)
     if tape is None:
-        tape = feed.load(seed=scenario.seed, folder=scenario.folder)
+        tape = load(scenario, feed)
     _know(scenario, tape)
     header = header_of(scenario)
     with SqliteJournal(path, header, resume=resume) as journal:
@@ -274,6 +295,16 @@ def rehearse(
         if not result.interrupted:
             journal.finish(tape.digest(), result.rows)
     return result
+
+
+def load(scenario: Scenario, feed: Any) -> Tape:
+    """The tape of a scenario's feed, with what its files of actions and as-of tables say."""
+    tape: Tape = feed.load(seed=scenario.seed, folder=scenario.folder)
+    if scenario.actions or scenario.known:
+        from simulator.feeds.tables import with_tables
+
+        return with_tables(tape, scenario.folder, scenario.actions, scenario.known)
+    return tape
 
 
 def _know(scenario: Scenario, tape: Tape) -> None:
@@ -315,9 +346,12 @@ def run_orders(
     limits: Limits | None = None,
     interval: str | None = None,
     stamps: str | None = None,
+    hours: str | None = None,
     instruments: Mapping[str, Instrument] | None = None,
     latency_seconds: float = 0.0,
     path: str = "pessimistic",
+    actions: Iterable[Any] | str | Path | None = None,
+    settlement_days: int = 0,
     check: bool = False,
 ) -> Result:
     """Run a plain list of orders over plain bars, so that the fills can be compared with another engine's. Every cost and cap is off by default.
@@ -327,15 +361,22 @@ def run_orders(
     limit, stop, trail or trail_percent, tif ("GTC", "DAY", "IOC", "FOK", "GTD"), until (for GTD), parent (a client_id: it may trade what that order
     has filled), oco (a name shared by orders of which one cancels the other), and bar, the index of the bar after whose close it is sent, counted
     over the instants of all symbols together. *path* orders the events inside a bar: see brokers.simulated.Simulated.
+    *hours* are those of a session, or an exchange such as "XNYS", which closing auctions inside a session need.
 
     *commission* has any of per_share, per_order, bps, minimum, maximum, round_to_cents, or is a fraction of the
     traded value; *slippage* has model ("none", "bps", "half_spread",
     "volume_share", "square_root") and its number: bps, spread, k, y. *participation* is the share of a bar's volume that may be taken (None: all and
-    more). *tick* "0" is no price grid. *leverage_max* None is no limit. The result has `fills`, `orders`, `cash` and `equity`.
+    more). *actions* are corporate actions: simulator.Split, Dividend, Delisting, Suspension and TradingHalt, mappings with the keys of a file of
+    them, or its path; see simulator.feeds.tables.read_actions. *settlement_days* are those of a cash account. *tick* "0" is no price grid.
+    *leverage_max* None is no limit. The result has `fills`, `orders`, `bookings`, `cash` and `equity`.
     """
     from simulator.feeds.frames import tape_from_columns
 
-    tape = tape_from_columns(bars, interval=interval, stamps=stamps, tick=tick, lot=lot, instruments=instruments)
+    tape = tape_from_columns(bars, interval=interval, stamps=stamps, hours=hours, tick=tick, lot=lot, instruments=instruments)
+    if actions is not None:
+        from simulator.feeds.tables import actions_of, attach
+
+        attach(tape, Actions(actions_of(actions)))
     wanted = list(orders.to_dict("records")) if hasattr(orders, "to_dict") else list(orders)
     plain = tickets(wanted)
     for k, order in enumerate(plain):
@@ -355,7 +396,7 @@ def run_orders(
     here = Path()
     broker = plugins.build(plugins.find("tradewind.brokers", "simulated", here), settings, "run_orders")
     blotter: Any = plugins.find("tradewind.strategies", "blotter", here)
-    margin = Account(float(cash), account, inf if leverage_max is None else float(leverage_max))  # type: ignore[arg-type]  # checked by Account itself
+    margin = Account(float(cash), account, inf if leverage_max is None else float(leverage_max), settlement_days)  # type: ignore[arg-type]  # checked by Account itself
     names = {str(given): given for given in (_client_id(order) for order in wanted) if given is not None}
     return _run(tape, blotter.of(plain), broker, margin, limits or Limits(), None, check, {"names": names})
 

@@ -337,9 +337,9 @@ def new(name: Annotated[str, typer.Argument(metavar="NAME", help="The package's 
 
 def _tape(scenario: Scenario) -> Tape:
     """The bars of a scenario. One that has none cannot be run."""
-    from simulator import scenarios
+    from simulator import assembly, scenarios
 
-    tape: Tape = scenarios.check(scenario).feed.load(seed=scenario.seed, folder=scenario.folder)
+    tape = assembly.load(scenario, scenarios.check(scenario).feed)
     if not len(tape):
         raise ScenarioError(f"its feed '{scenario.feed.name}' has no bars: widen its dates, or name another source")
     return tape

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 import sys
@@ -12,7 +13,7 @@ from dataclasses import dataclass, fields, is_dataclass
 from datetime import date, time
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, Literal, NamedTuple
 
 from simulator import plugins
 from simulator.errors import ScenarioError, SimulatorError, nearest
@@ -57,6 +58,30 @@ class Scenario:
     folder: Path
     text: str
     benchmark: str | None = None
+    actions: ActionFiles | None = None
+    known: KnownFiles | None = None
+
+
+@dataclass(frozen=True)
+class ActionFiles:
+    """Corporate actions: *paths* are files that `simulator.feeds.tables.read_actions` reads, and start in the scenario's folder.
+
+    *signals* are the prices that indicators are computed from: "raw" ones, or forward-"chained", which do not jump with an action.
+    """
+
+    paths: tuple[str, ...]
+    signals: Literal["raw", "chained"] = "raw"
+
+
+@dataclass(frozen=True)
+class KnownFiles:
+    """As-of tables: *paths* are files that `simulator.feeds.tables.read_known` reads, and start in the scenario's folder."""
+
+    paths: tuple[str, ...]
+
+
+FILES: Final = {"actions": ActionFiles, "known": KnownFiles}
+"""The tables that name files of what is no bar."""
 
 
 class Parts(NamedTuple):
@@ -187,18 +212,19 @@ def _toml_value(text: str, override: str) -> Any:
 
 
 def _scenario(tables: dict[str, Any], path: Path) -> Scenario:
-    known = {"name", "title", "caveats", "seed", "benchmark", "feed", "strategy", "broker", "account", "risk"}
+    known = {"name", "title", "caveats", "seed", "benchmark", "feed", "strategy", "broker", "account", "risk", *FILES}
     for key, value in tables.items():
         if key not in known:
             raise ScenarioError(f"no such key '{key}'{nearest(key, known)}{_home(key, value)}")
-    rest = {key: _tuples(value) for key, value in tables.items() if key not in ("feed", "strategy", "broker", "account", "risk")}
+    rest = {key: _tuples(value) for key, value in tables.items() if key not in ("feed", "strategy", "broker", "account", "risk", *FILES)}
     head: Any = plugins.build(_Head, {"name": path.stem, **rest}, "")
     account: Any = plugins.build(Account, _table(tables, "account"), "account")
     risk: Any = plugins.build(Limits, _table(tables, "risk"), "risk")
     choices = {table: _choice(table, _table(tables, table)) for table in CHOICES}
     folder = path.resolve().parent
     parts = {table: _part(table, choice, folder) for table, choice in choices.items()}
-    text = _text(head, choices, parts, {"account": account, "risk": risk}, folder)
+    named = {table: files(table, tables) for table in FILES if table in tables}
+    text = _text(head, choices, parts, {"account": account, "risk": risk, **named}, folder)
     return Scenario(
         head.name,
         head.title or head.name,
@@ -210,6 +236,8 @@ def _scenario(tables: dict[str, Any], path: Path) -> Scenario:
         folder=folder,
         text=text,
         benchmark=head.benchmark,
+        actions=named.get("actions"),
+        known=named.get("known"),
     )
 
 
@@ -259,8 +287,25 @@ def _text(head: _Head, choices: Mapping[str, Choice], parts: Mapping[str, Any], 
         digest = plugins.source_digest(choice.name, folder)
         lines += _lines(table, {CHOICES[table]: choice.name, **_sayable(parts[table])}, f" # SHA-256 of its file: {digest}" if digest else "")
     for table, part in others.items():
-        lines += _lines(table, _sayable(part))
+        digest = _digest(table, part, folder) if table in FILES else ""
+        lines += _lines(table, _sayable(part), f" # SHA-256 of its files: {digest}" if digest else "")
     return "\n".join(lines).lstrip() + "\n"
+
+
+def files(table: str, tables: Mapping[str, Any]) -> Any:
+    """What the *table* (a key of FILES) of a scenario names; None where it has none."""
+    return plugins.build(FILES[table], _table(tables, table), table) if table in tables else None
+
+
+def _digest(table: str, part: ActionFiles | KnownFiles, folder: Path) -> str:
+    """What is in the files that a table names."""
+    seen = hashlib.sha256()
+    for path in part.paths:
+        try:
+            seen.update((folder / path).read_bytes())
+        except OSError as error:
+            raise ScenarioError(f"{table}.paths: cannot read {path}: {error.strerror or error}") from None
+    return seen.hexdigest()
 
 
 def _sayable(part: object) -> dict[str, Any]:

@@ -147,12 +147,12 @@ class Desk:
             return Trial(number, settings, {}, np.empty(0), error=str(error))
 
     def _tape(self, scenario: Scenario) -> Tape:
-        key = json.dumps([scenario.seed, scenario.feed.name, scenario.feed.parameters], default=str, sort_keys=True)
+        key = json.dumps([scenario.seed, scenario.feed.name, scenario.feed.parameters, scenario.actions, scenario.known], default=str, sort_keys=True)
         if key not in self._tapes:
             feed, _, _ = assembly.parts(scenario)
             self._tapes.clear()
             self._readings = None
-            self._tapes[key] = feed.load(seed=scenario.seed, folder=scenario.folder)
+            self._tapes[key] = assembly.load(scenario, feed)
         return self._tapes[key]
 
     def _compiled(self, scenario: Scenario, tape: Tape) -> Whole | None:

@@ -8,7 +8,7 @@ from math import fsum, nan
 import numpy as np
 
 from simulator.book.fills import Booked, Booking, Event, Fill, FillBatch, Rescaled
-from simulator.book.orders import IntArray
+from simulator.book.orders import FloatArray, IntArray
 from simulator.book.positions import Position
 from simulator.kernels import batches, tapes
 from simulator.kernels.rules import after
@@ -20,6 +20,7 @@ class Portfolio:
 
     Values are taken at the marks of the row that `mark` was last given: during `work` these are still the closes before, but for what has been split
     since, whose rescaled marks are in *restated*. *receivable* is what is owed to us (below 0: by us) and not yet cash: it is part of equity.
+    *unsettled* is the part of cash, in a cash account, that sales brought and that has not settled: it may buy. *settles* says whether that is kept.
     """
 
     __slots__ = (
@@ -33,14 +34,17 @@ class Portfolio:
         "averages",
         "bars",
         "cash",
+        "lot_values",
         "lots",
         "realised",
         "receivable",
         "restated",
         "row",
+        "settles",
         "sizes",
         "start",
         "terms",
+        "unsettled",
         "width",
     )
 
@@ -48,13 +52,16 @@ class Portfolio:
         n = bars.tape.width
         self.bars, self.cash, self.start, self.width, self.row = bars, cash, cash, n, -1
         self.terms = bars.tape.terms
+        # What a lot is worth at a price of 1.
+        self.lot_values: list[float] = self.terms[:, 3].tolist()
         self.lots, self.sizes, self.averages, self.realised = np.zeros(n, np.int64), np.zeros(n), np.zeros(n), np.zeros(n)
         self._lots = self.lots.data
         self._sizes, self._averages, self._realised = quick(self.sizes), quick(self.averages), quick(self.realised)
         self._terms = [tuple(row) for row in self.terms.tolist()]
         # What `worth` found last, until something is booked or marked.
         self._worth: tuple[float, float] | None = None
-        self.receivable = 0.0
+        self.receivable = self.unsettled = 0.0
+        self.settles = False
         self.restated: dict[int, float] = {}
         # One instrument, nothing owed and nothing restated: then the values take one line each.
         self._alone = n == 1
@@ -169,6 +176,14 @@ class Portfolio:
             self._worth = equity + self.receivable, gross
         return self._worth
 
+    def values(self, first: int, end: int) -> FloatArray:
+        """Equity at the closes of the rows from *first* up to but not *end*, as long as nothing is booked: (end - first,)."""
+        bars, found = Bars(self.bars.tape), np.empty(end - first)
+        for bars.row in range(first, end):
+            self.mark(bars)
+            found[bars.row - first] = self.equity
+        return found
+
     def mark_of(self, instrument: int) -> float:
         """An instrument's last mark, rescaled where it was split since; NaN before its first."""
         if instrument in self.restated:
@@ -182,3 +197,16 @@ class Portfolio:
         mark = self.bars.tape.marked[self.row * self.width + instrument] if self.row >= 0 else average
         unrealised = size * (mark - average) if lots else 0.0
         return Position(traded.symbol, lots, traded.units(lots), average, self._realised[instrument], unrealised)
+
+    def proceeds(self, events: Iterable[Event]) -> float:
+        """What the sales among these events brought, less their commissions."""
+        brought = []
+        for event in events:
+            if isinstance(event, Fill) and event.lots < 0:
+                up, down, multiplier = self.terms[event.instrument, :3].tolist()
+                brought.append(-event.lots * up / down * multiplier * event.price - event.commission)
+            elif isinstance(event, FillBatch):
+                sold = event.lots < 0
+                ups, downs, multipliers = self.terms[event.instruments[sold], :3].T
+                brought += (-event.lots[sold] * ups / downs * multipliers * event.prices[sold] - event.commissions[sold]).tolist()
+        return fsum(brought)

@@ -22,8 +22,10 @@ class Files:
     """Bars from files: *paths* are files, or folders of them, and start in the scenario's folder. What they cannot say themselves is declared.
 
     Stamps that are pure dates (2020-01-31) name daily sessions. All others need *stamps* ("open" or "close", the side of the bar that they are on)
-    and *interval* ("5m"). Times without a zone are UTC unless *timezone* names one; *hours* ("09:30-16:00 America/New_York") are those of a session.
+    and *interval* ("5m"). Times without a zone are UTC unless *timezone* names one; *hours* are those of a session:
+    "09:30-16:00 America/New_York", or the exchange whose calendar has them ("XNYS"), with its half days and holidays.
     A file without a symbol column is of *symbol*, or of what its name says. *columns* maps our names to the file's: `{close = "Adj Close"}`.
+    *currencies* are those of symbols that are not in dollars (`{SAP = "EUR"}`), and *rates* the symbols that are rates of exchange: EURUSD.
     """
 
     paths: tuple[str, ...]
@@ -39,6 +41,8 @@ class Files:
     opens: Literal["traded", "previous_close", "close_only"] = "traded"
     on_bad_bar: Literal["refuse", "skip"] = "refuse"
     columns: dict[str, str] = field(default_factory=dict)
+    currencies: dict[str, str] = field(default_factory=dict)
+    rates: tuple[str, ...] = ()
 
     def load(self, *, seed: int, folder: Path) -> Tape:
         """The tape of all files. *seed* changes nothing. Raises DataError for files that cannot be read or believed."""
@@ -64,6 +68,8 @@ def read_bars(
     opens: str = "traded",
     on_bad_bar: str = "refuse",
     columns: Mapping[str, str] | None = None,
+    currencies: Mapping[str, str] | None = None,
+    rates: Sequence[str] = (),
 ) -> Tape:
     """The tape of a CSV (also .csv.gz) or Parquet file, or of a folder of them; see `Files` for what must be declared.
 
@@ -84,6 +90,8 @@ def read_bars(
         opens=opens,
         on_bad_bar=on_bad_bar,
         columns=columns,
+        currencies=currencies,
+        rates=tuple(rates),
     )
     return _tape([Path(path)], symbol, declared)
 

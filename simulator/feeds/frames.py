@@ -13,7 +13,8 @@ import numpy.typing as npt
 
 from simulator.errors import DataError, nearest
 from simulator.feeds.checks import PRICES, Read, Stamps, Where, passed, stamps_of
-from simulator.market.calendars import local_date, parse_hours, parse_interval, parse_zone, session_times, utc_of
+from simulator.market.calendars import is_exchange, local_date, parse_hours, parse_interval, parse_zone, session_times, utc_of
+from simulator.market.exchanges import Exchange
 from simulator.market.instruments import Instrument
 from simulator.market.tape import DAY, FloatArray, IntArray, Tape, Truth
 
@@ -38,6 +39,8 @@ class Declarations(TypedDict, total=False):
     opens: str
     on_bad_bar: str
     columns: Mapping[str, str] | None
+    currencies: Mapping[str, str] | None
+    rates: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,6 +50,7 @@ class Declared:
     Stamps that are pure dates name daily sessions. All others need *stamps*, the side of the bar that they are on ("open" or "close"), and
     *interval*, its length. Times without a zone are UTC unless *timezone* names one. *hours* ("09:30-16:00 America/New_York") are those of a session:
     without them it is the UTC day, or that of *timezone*. *columns* maps our names (date, open, high, low, close, volume, symbol) to the source's.
+    *currencies* are those of symbols that are not in dollars, and *rates* the symbols that are rates of exchange; see simulator.book.currencies.
     Raises DataError, with *key* before the setting's name, for what cannot be meant.
     """
 
@@ -61,6 +65,8 @@ class Declared:
     opens: str = "traded"
     on_bad_bar: str = "refuse"
     columns: Mapping[str, str] | None = field(default=None, hash=False)
+    currencies: Mapping[str, str] | None = field(default=None, hash=False)
+    rates: tuple[str, ...] = ()
     key: str = ""
 
     def __post_init__(self) -> None:
@@ -79,7 +85,7 @@ class Declared:
             parse_interval(self.interval, f"{self.key}interval")
         if self.timezone is not None:
             parse_zone(self.timezone, f"{self.key}timezone")
-        if self.hours is not None:
+        if self.hours is not None and not is_exchange(self.hours):
             parse_hours(self.hours, f"{self.key}hours")
 
     @property
@@ -139,7 +145,7 @@ class Declared:
         closed_at = opened_at + length
         if self.hours is None:
             return Times(opened_at, closed_at, opened_at // DAY if zone is None else local_date(opened_at, zone), length)
-        sessions = local_date(opened_at, parse_hours(self.hours).zone)
+        sessions = Exchange(self.hours).sessions_of(opened_at) if is_exchange(self.hours) else local_date(opened_at, parse_hours(self.hours).zone)
         first, last = session_times(sessions, self.hours)
         outside = np.flatnonzero((opened_at < first) | (closed_at > last))
         if len(outside):
@@ -147,10 +153,17 @@ class Declared:
         return Times(opened_at, closed_at, sessions, length)
 
     def instrument(self, symbol: str) -> Instrument:
-        return Instrument(symbol, tick=self.tick, lot=self.lot)
+        kind = "rate" if symbol in self.rates else "equity"
+        currency = (self.currencies or {}).get(symbol, symbol[3:] if kind == "rate" else "USD")
+        return Instrument(symbol, kind, self.tick, self.lot, currency=currency)
 
     def truth(self, source: str) -> Truth:
-        return Truth(source, self.adjusted, self.volume, self.opens)
+        return Truth(source, self.adjusted, self.volume, self.opens, calendar=self.calendar)
+
+    @property
+    def calendar(self) -> str:
+        """The exchange whose sessions these are; empty where hours name none."""
+        return self.hours if self.hours is not None and is_exchange(self.hours) else ""
 
 
 class Times(NamedTuple):
@@ -190,7 +203,12 @@ class Table:
 def tape_from_tables(tables: Sequence[Table], declared: Declared, source: str) -> Tape:
     """The tape of *tables* that were declared alike; instruments stand in the order in which they come."""
     reads = [read for table in tables for read in table.by_instrument(declared)]
-    instruments = [declared.instrument(symbol) for symbol in dict.fromkeys(read.symbol for read in reads)]
+    symbols = dict.fromkeys(read.symbol for read in reads)
+    for name, said in (("currencies", declared.currencies or ()), ("rates", declared.rates)):
+        for symbol in said:
+            if symbol not in symbols:
+                raise DataError(f"{declared.key}{name}: there are no bars of {symbol!r}{nearest(symbol, symbols)}")
+    instruments = [declared.instrument(symbol) for symbol in symbols]
     return passed(reads, instruments, truth=declared.truth(source), on_bad_bar=declared.on_bad_bar)
 
 
@@ -260,7 +278,7 @@ def tape_from_columns(
             table = _table(columns, symbol, told, place)
         reads += table.by_instrument(_inferred(told, table))
     known = [given.get(symbol, Instrument(symbol, tick=tick, lot=lot)) for symbol in bars]
-    truth = Truth("given", adjusted, "shares" if any("volume" in read.fields for read in reads) else "none", opens)
+    truth = Truth("given", adjusted, "shares" if any("volume" in read.fields for read in reads) else "none", opens, calendar=told.calendar)
     return passed(reads, known, truth=truth, on_bad_bar=on_bad_bar)
 
 

@@ -5,7 +5,7 @@ An order batch that the broker works is two tables, one column an order: `ints` 
 
 from __future__ import annotations
 
-from math import isnan, nan
+from math import nan
 from typing import Any
 
 import numpy as np
@@ -21,7 +21,6 @@ from simulator.kernels.rules import (
     FOK,
     INSIDE,
     LIMIT,
-    NO_BAR,
     OPEN,
     RATE,
     REJECTED,
@@ -29,12 +28,12 @@ from simulator.kernels.rules import (
     SQUARE_ROOT,
     STOP_LIMIT,
     VOLUME_CAP,
-    ZERO_VOLUME,
     afford,
     after,
     budget,
     ends_now,
     fee,
+    idle,
     match,
     permit,
     place,
@@ -311,11 +310,8 @@ def meet_row(
         if ints[TIF, k] == DAY and ints[SESSION, k] < sessions[row]:
             looks[WHY, k] = SESSION_END
             continue
-        if isnan(close):
-            looks[WHY, k] = NO_BAR
-            continue
         if not panel[4, row, i] > 0.0:
-            looks[WHY, k] = ZERO_VOLUME
+            looks[WHY, k] = idle(close, panel[4, row, i])
             continue
         looks[MET, k] = 1
         reached = reach(ints[REMAINING, k], floats[AT_LIMIT, k], settings[THROUGH_TICKS], terms[i, TICK_UP], terms[i, TICK_DOWN])

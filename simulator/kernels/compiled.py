@@ -83,6 +83,7 @@ for _rule in (
     rules.meet,
     rules.match,
     rules.budget,
+    rules.idle,
     rules.ends_now,
     rules.slip,
     rules.fee,

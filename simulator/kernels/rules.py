@@ -64,6 +64,9 @@ OCO: Final = 29
 AUCTION: Final = 30
 GOOD_TILL: Final = 31
 
+# The volume of a bar in which trading was halted: below 0, so that nothing trades in it, and so little that no sum of volumes notices.
+HALT_VOLUME: Final = -1e-300
+
 # How an order ended.
 OPEN: Final = 0
 CANCELLED: Final = 1
@@ -217,6 +220,13 @@ def budget(volume: float, cap: float, lot_up: float, lot_down: float) -> int:
     """Lots that all our orders together may trade in a bar: floor(cap x volume + 1e-9), to lots. Unknown volume is infinite: no cap."""
     share = (cap * volume + 1e-9) * lot_down / lot_up
     return int(share) if share < 4.0e18 else NO_CAP
+
+
+def idle(close: float, volume: float) -> int:
+    """Why nothing trades in a bar whose volume is not above 0."""
+    if close != close:
+        return NO_BAR
+    return HALTED if volume < 0.0 else ZERO_VOLUME
 
 
 def ends_now(tif: int, met: bool, due: bool, daily: bool) -> int:

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from simulator.book.currencies import CurrencyPortfolio, currencies_of, open_portfolio
 from simulator.book.fills import Fill
-from simulator.book.portfolio import Portfolio
 from simulator.loop import journal as rows
 from simulator.loop.journal import ROW, MemoryJournal
 from simulator.loop.session import Session
@@ -26,7 +26,9 @@ class Audit:
         portfolio = session.portfolio
         self.journal, self.read = session.journal, 0
         self.tape = portfolio.bars.tape
-        self.shadow = Portfolio(portfolio.bars, portfolio.cash)
+        self.shadow = open_portfolio(portfolio.bars, portfolio.cash)
+        self.currencies = currencies_of(self.tape)
+        self.start = portfolio.cash
         self.equity = portfolio.cash
         self.marks = np.zeros(self.tape.width)
         self.wanted: dict[int, int] = {}
@@ -38,8 +40,14 @@ class Audit:
         """Check all identities at the close of *bars*."""
         new = np.frombuffer(bytes(self.journal.rows[self.read :]), ROW).tolist()
         self.read = len(self.journal.rows)
-        before, costs, traded_gain = self.shadow.sizes.copy(), [], []
+        costs, traded_gain, moved = [], [], []
         marks = np.nan_to_num(self.tape.marks[bars.row])
+        for row in new:
+            if row[2] in (rows.BOOKED, rows.RESCALED):
+                moved.append(self._settled(row))
+            elif row[2] == rows.ADJUSTED:
+                self.wanted[row[4]] += row[5]
+        before = self.shadow.sizes.copy()
         for row in new:
             if row[2] in (rows.ORDER, rows.SLICED, rows.REPLACED):
                 self._sent(row)
@@ -47,20 +55,46 @@ class Audit:
                 gain, cost = self._filled(row, bars, marks)
                 traded_gain.append(gain)
                 costs.append(cost)
+        self.shadow.mark(bars)
         portfolio = session.portfolio
-        state, kept = ((x.cash, x.lots.tobytes(), x.averages.tobytes(), x.realised.tobytes()) for x in (portfolio, self.shadow))
+        state, kept = ((x.cash, x.receivable, x.lots.tobytes(), x.averages.tobytes(), x.realised.tobytes()) for x in (portfolio, self.shadow))
         assert state == kept, f"bar {bars.row}: the journal's fold is not the session's state: {kept} against {state}"
         units = [self.tape.instruments[i].units(int(portfolio.lots[i])) * self.tape.instruments[i].multiplier for i in range(self.tape.width)]
-        worth = fsum([portfolio.cash, *(unit * mark for unit, mark in zip(units, marks.tolist(), strict=True))])
+        rates = [self._rate(i, marks) for i in range(self.tape.width)]
+        values = [unit * mark * rate for unit, mark, rate in zip(units, marks.tolist(), rates, strict=True)]
+        worth = fsum([portfolio.cash, portfolio.receivable, *values])
         equity = portfolio.equity
         scale = max(abs(equity), abs(portfolio.cash), 1.0)
-        assert isclose(equity, worth, rel_tol=0.0, abs_tol=1e-9 * scale), f"bar {bars.row}: equity {equity} is not cash and positions, {worth}"
+        assert isclose(equity, worth, rel_tol=0.0, abs_tol=1e-9 * scale), (
+            f"bar {bars.row}: equity {equity} is not cash, receivables and positions, {worth}"
+        )
         held_gain = [float(size * (mark - old)) for size, mark, old in zip(before, marks, self.marks, strict=True) if size]
-        explained = fsum([self.equity, *held_gain, *traded_gain, *(-cost for cost in costs)])
+        if isinstance(self.shadow, CurrencyPortfolio):
+            explained = fsum([self.start, *self.shadow.local, *self.shadow.exchange])
+        else:
+            explained = fsum([self.equity, *held_gain, *traded_gain, *moved, *(-cost for cost in costs)])
         assert isclose(equity, explained, rel_tol=0.0, abs_tol=1e-9 * scale), (
             f"bar {bars.row}: equity {equity} is not explained by gains and costs, {explained}"
         )
         self.equity, self.marks = equity, marks
+
+    def _settled(self, row: tuple[Any, ...]) -> float:
+        """Take what fell due into the books: what it changes in equity, by the last marks. A split
+        takes what its fraction then gives in cash."""
+        _, _, kind, i, _, _, amount, receivable, _, _, _ = row
+        size = float(self.shadow.sizes[i]) if i >= 0 else 0.0
+        self.shadow.settle([rows.settled(row)])
+        if i < 0:
+            return float(amount + receivable)
+        if kind == rows.RESCALED:
+            old, self.marks[i] = float(self.marks[i]), amount
+            return float(self.shadow.sizes[i]) * amount - size * old if size else 0.0
+        return float(amount + receivable + (float(self.shadow.sizes[i]) - size) * self.marks[i])
+
+    def _rate(self, i: int, marks: np.ndarray) -> float:
+        """An instrument's currency in the base, at these marks."""
+        rate = self.currencies.rates[self.currencies.of[i]] if self.currencies else -1
+        return 1.0 if rate < 0 else float(marks[rate])
 
     def _sent(self, row: tuple[Any, ...]) -> None:
         at, _, kind, _, order, lots, _, _, _, _, origin = row
@@ -85,7 +119,7 @@ class Audit:
         assert at == bars.closed_at, f"order {order} filled at {at}, in the bar that closed at {bars.closed_at}"
         assert self.sent_at[order] < at or phase == rows.SEND, f"order {order} filled at {at}, before it was accepted"
         value = lots * tape.terms[i, 0] / tape.terms[i, 1] * tape.terms[i, 2]
-        reference = price - slippage / value
+        reference = price - slippage / (value * self._rate(i, marks if phase == rows.SEND else self.marks)) if slippage else price
         slack = 1e-9 * max(abs(price), abs(reference))
         assert tape.low[t, i] - slack <= reference <= tape.high[t, i] + slack, f"order {order} filled at {reference}, outside its bar"
         assert tape.volume[t, i] > 0.0, f"order {order} filled in a bar without volume"

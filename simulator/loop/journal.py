@@ -14,6 +14,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from simulator.book.currencies import open_portfolio
 from simulator.book.fills import Adjusted, Booked, Booking, Ended, Event, Fill, FillBatch, Halt, Replaced, Rescaled, Sliced, Waited
 from simulator.book.orders import Cancel, FloatArray, IntArray, Order, OrderBatch, Refusal, Remark, Replace, Wish
 from simulator.book.portfolio import Portfolio
@@ -235,7 +236,20 @@ class State:
 
 def fold(journal: MemoryJournal, tape: Tape, cash: float) -> State:
     """The state that follows from a journal over its tape, byte for byte that of the session that wrote it."""
-    portfolio = Portfolio(Bars(tape), cash)
+    portfolio, open_orders = accounted(journal, tape, cash)
+    return State(
+        portfolio.cash,
+        portfolio.receivable,
+        portfolio.lots.tobytes(),
+        portfolio.averages.tobytes(),
+        portfolio.realised.tobytes(),
+        open_orders,
+    )
+
+
+def accounted(journal: MemoryJournal, tape: Tape, cash: float) -> tuple[Portfolio, dict[int, int]]:
+    """The account after a whole journal over its tape, at the last marks, and the lots still to fill of each open order."""
+    portfolio = open_portfolio(Bars(tape), cash)
     remaining: dict[int, int] = {}
     parents: dict[int, int] = {}
     for row in journal.table().tolist():
@@ -257,14 +271,11 @@ def fold(journal: MemoryJournal, tape: Tape, cash: float) -> State:
             lost = remaining.pop(order, 0)
             if parents.get(order) in remaining:
                 remaining[parents[order]] -= lost
-    return State(
-        portfolio.cash,
-        portfolio.receivable,
-        portfolio.lots.tobytes(),
-        portfolio.averages.tobytes(),
-        portfolio.realised.tobytes(),
-        {order: lots for order, lots in remaining.items() if lots},
-    )
+    bars = Bars(tape)
+    bars.row = len(tape) - 1
+    if len(tape):
+        portfolio.mark(bars)
+    return portfolio, {order: lots for order, lots in remaining.items() if lots}
 
 
 def settled(row: Sequence[Any]) -> Booked | Rescaled:

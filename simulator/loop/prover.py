@@ -58,7 +58,7 @@ def prove(scenario: Scenario, *, points: int = 10, progress: Callable[[int, int]
 
     if points < 1:
         raise ScenarioError(f"prove needs at least 1 point, was {points}")
-    tape = assembly.parts(scenario)[0].load(seed=scenario.seed, folder=scenario.folder)
+    tape = assembly.load(scenario, assembly.parts(scenario)[0])
     if len(tape) < 3:
         raise ScenarioError(f"{scenario.name}: {len(tape)} bars are too few to cut off a future")
     base = rows_of(assembly.run(scenario, tape=tape))
@@ -66,6 +66,7 @@ def prove(scenario: Scenario, *, points: int = 10, progress: Callable[[int, int]
     failures: list[str] = []
     for done, row in enumerate(moments):
         for name, future in (("cut off", tape.cut(row + 1)), ("noise", with_noise(tape, row, scenario.seed))):
+            without_future(future, row, scenario.seed if name == "noise" else None)
             try:
                 other = rows_of(assembly.run(scenario, tape=future))
             except (SimulatorError, ArithmeticError, LookupError, ValueError, TypeError) as error:
@@ -109,6 +110,21 @@ def with_noise(tape: Tape, row: int, seed: int) -> Tape:
     volumes = columns[4][row + 1 :]
     columns[4][row + 1 :] = np.where(np.isfinite(volumes), np.ceil(volumes * np.exp(rng.standard_normal(volumes.shape))), volumes)
     return tape.like(*columns)
+
+
+def without_future(tape: Tape, row: int, seed: int | None) -> None:
+    """Take from a tape what its tables say of the time after *row*: corporate actions, and what was not known yet. With a *seed* what becomes known
+    later is somebody else's.
+    """
+    at = int(tape.ats[row])
+    if tape.actions is not None:
+        tape.actions = tape.actions.known_by(tape.days[row], at)
+    if tape.known is not None:
+        if seed is None:
+            tape.known = tape.known.known_by(at)
+        else:
+            rng = stream(seed, "prover", f"known {row}")
+            tape.known = tape.known.shuffled(at, lambda count: rng.permutation(count).tolist())
 
 
 def first_difference(base: np.ndarray, other: np.ndarray, at: int) -> str:

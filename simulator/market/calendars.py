@@ -20,6 +20,7 @@ EPOCH = datetime(1970, 1, 1)
 
 INTERVAL = re.compile(r"([1-9][0-9]{0,5})([smhd])", re.ASCII)
 UNITS = {"s": SECOND, "m": MINUTE, "h": HOUR, "d": DAY}
+EXCHANGE = re.compile(r"[A-Z0-9/]{3,5}", re.ASCII)
 HOURS = re.compile(r"([01][0-9]|2[0-3]):([0-5][0-9])-([01][0-9]:[0-5][0-9]|2[0-3]:[0-5][0-9]|24:00) (\S+)", re.ASCII)
 
 
@@ -36,14 +37,24 @@ def session_times(dates: npt.ArrayLike, hours: str | None = None) -> tuple[IntAr
     """When the sessions of *dates* (days since 1970, or datetime64) open and close: two (n,) arrays of UTC nanoseconds.
 
     Without *hours* a session is the UTC day from 00:00 to 24:00. With hours such as "09:30-16:00 America/New_York" it lies between these local
-    times of its date, whatever daylight saving does to the UTC ones. Raises DataError for hours that cannot be read, or that a date does not have.
+    times of its date, whatever daylight saving does to the UTC ones; with an exchange such as "XNYS" it is that of its calendar. Raises DataError for
+    hours that cannot be read, or that a date does not have.
     """
+    if hours is not None and is_exchange(hours):
+        from simulator.market.exchanges import Exchange
+
+        return Exchange(hours).times(np.asarray(dates, "datetime64[D]").astype(np.int64))
     midnights = np.asarray(dates, "datetime64[D]").astype(np.int64) * DAY
     if hours is None:
         return midnights, midnights + DAY
     told = parse_hours(hours)
     opened_at, closed_at = utc_of(np.stack([midnights + told.opens, midnights + told.closes]), told.zone)
     return opened_at, closed_at
+
+
+def is_exchange(hours: str) -> bool:
+    """Whether *hours* look like the code of an exchange, such as XNYS, and not like times of day."""
+    return EXCHANGE.fullmatch(hours) is not None
 
 
 def parse_interval(text: str, name: str = "interval") -> int:
@@ -58,7 +69,7 @@ def parse_hours(text: str, name: str = "hours") -> Hours:
     """The session hours in "09:30-16:00 America/New_York". Raises DataError, naming the setting *name*, for anything else."""
     found = HOURS.fullmatch(text)
     if not found:
-        raise DataError(f"{name} must look like '09:30-16:00 America/New_York', was {text!r}")
+        raise DataError(f"{name} must look like '09:30-16:00 America/New_York', was {text!r}; or name an exchange such as 'XNYS'")
     closing_hour, closing_minute = found[3].split(":")
     opens, closes = int(found[1]) * HOUR + int(found[2]) * MINUTE, int(closing_hour) * HOUR + int(closing_minute) * MINUTE
     if not opens < closes:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any, Final, cast
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +13,10 @@ import numpy.typing as npt
 from simulator.errors import DataError
 from simulator.kernels import tapes
 from simulator.market.instruments import Instrument
+
+if TYPE_CHECKING:
+    from simulator.market.actions import Actions, Chain
+    from simulator.market.known import Known
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
@@ -27,7 +31,8 @@ class Truth:
     """What a data source says of itself.
 
     *opens* is "traded" (a real first price), "previous_close" (many opens merely repeat the close before) or "close_only" (the source has closes
-    alone, so O = H = L = C). *volume* is "shares" or "none". *adjusted* data has splits and dividends worked into its prices.
+    alone, so O = H = L = C). *volume* is "shares" or "none". *adjusted* data has splits and dividends worked into its prices. *calendar* is the
+    code of the exchange whose sessions these are, such as "XNYS"; empty where nobody said.
     """
 
     source: str = "given"
@@ -35,6 +40,7 @@ class Truth:
     volume: str = "shares"
     opens: str = "traded"
     caveats: tuple[str, ...] = ()
+    calendar: str = field(default="", repr=False)
 
 
 class Tape:
@@ -42,7 +48,8 @@ class Tape:
 
     A missing bar is NaN in all five fields; a source without volume has infinite volume. `closed_at`, `opened_at` are UTC nanoseconds and
     `sessions` days since 1970, all (rows,) int64. `ages` counts the rows since an instrument's last bar (-1: none yet). A file fills a tape at once
-    (`Tape.of`), a live feed row by row (`append`). The columns that it hands out are read-only.
+    (`Tape.of`), a live feed row by row (`append`). The columns that it hands out are read-only. *actions* is what happens to its instruments beside
+    trading, and *known* what was published.
     """
 
     def __init__(self, instruments: Sequence[Instrument], interval: int, capacity: int = 1024, truth: Truth | None = None) -> None:
@@ -55,6 +62,9 @@ class Tape:
         self.width, self.interval, self.truth = len(self.instruments), int(interval), truth or Truth()
         self.terms = np.array([[x.lot_up, x.lot_down, x.multiplier, x.units(1) * x.multiplier, x.tick_up, x.tick_down] for x in self.instruments])
         self.notes: tuple[str, ...] = ()
+        self.actions: Actions | None = None
+        self.known: Known | None = None
+        self._chain: Chain | None = None
         self.rows = 0
         self._times = np.empty((3, max(capacity, 1)), np.int64)
         self._prices = np.empty((6, max(capacity, 1), self.width))
@@ -173,7 +183,7 @@ class Tape:
         """A tape of the same instruments and times with other bars: as many rows as are given."""
         n = len(close)
         times = {"opened_at": self.opened_at[:n], "sessions": self.sessions[:n]}
-        return Tape.of(
+        made = Tape.of(
             self.instruments,
             self.closed_at[:n],
             open,
@@ -187,6 +197,15 @@ class Tape:
             truth=self.truth,
             notes=self.notes,
         )
+        made.actions, made.known = self.actions, self.known
+        return made
+
+    @property
+    def chain(self) -> Chain | None:
+        """The factors of forward-chained prices; None where no actions are known, or are in the prices already."""
+        if self._chain is None and self.actions is not None and not self.truth.adjusted:
+            self._chain = self.actions.chain(self)
+        return self._chain
 
     def digest(self) -> str:
         """SHA-256 of all that a run can see of this tape."""
@@ -194,6 +213,11 @@ class Tape:
         seen.update(np.ascontiguousarray(self._times[:, : self.rows]).tobytes())
         for k in range(5):
             seen.update(np.ascontiguousarray(self._prices[k, : self.rows]).tobytes())
+        seen.update(self.truth.calendar.encode())
+        if self.actions is not None:
+            seen.update(repr((self.actions.signals, *self.actions)).encode())
+        if self.known is not None:
+            seen.update(repr(self.known.rows).encode())
         return seen.hexdigest()
 
 

@@ -17,6 +17,7 @@ from simulator.market.tape import FIELDS, Bars
 if TYPE_CHECKING:
     from simulator.book.portfolio import Portfolio
     from simulator.book.positions import Position
+    from simulator.market.known import Known
     from simulator.ports import Broker
 
 NO_EVENTS: tuple[Event, ...] = ()
@@ -95,6 +96,11 @@ class View:
         """What the broker said at once to what we sent; the strategy hears of it at the next bar."""
         self._answered = self.bars.row, answers
 
+    def happened(self, row: int) -> tuple[Event, ...]:
+        """What the bars of *row* brought, and what the broker said at once to what was sent then; only the last ones are remembered."""
+        brought = self._brought[1] if self._brought[0] == row else NO_EVENTS
+        return brought + (self._answered[1] if self._answered[0] == row else NO_EVENTS)
+
     @property
     def events(self) -> tuple[Event, ...]:
         """What happened since the bar before: the broker's answers to what was sent then, and what these bars brought."""
@@ -140,9 +146,12 @@ class View:
         tape, row = self.bars.tape, self.bars.row
         return Bar(tape.open[row], tape.high[row], tape.low[row], tape.close[row], tape.volume[row])
 
-    def history(self, field: str, count: int) -> FloatArray:
+    def history(self, field: str, count: int, adjusted: bool = False) -> FloatArray:
         """The last *count* values of a field ("open", "high", "low", "close", "volume", or "marks": the last known closes), oldest first:
         (count, instruments), NaN where there was no bar.
+
+        They are raw, as they traded. *adjusted* ones are forward-chained: equal to raw ones at the first bar, and scaled by each corporate action
+        since, so that they never jump with one and are never rewritten; `factor` leads back to raw.
 
         Raises ViewError if there is no such field, or if fewer than *count* bars have closed.
         """
@@ -152,7 +161,37 @@ class View:
         if not 1 <= count <= end:
             raise ViewError(f"asked for the last {count} bars of '{field}', when {end} have closed")
         column: FloatArray = getattr(self.bars.tape, field)
-        return column[end - count : end]
+        chain = self.bars.tape.chain if adjusted else None
+        if chain is None:
+            return column[end - count : end]
+        prices, volumes = chain.factors(end - count, end)
+        return column[end - count : end] * (volumes if field == "volume" else prices)
+
+    @property
+    def factor(self) -> FloatArray:
+        """Forward-chained prices over raw ones, now: (instruments,). An adjusted price divided by it is one that can be traded."""
+        chain, row = self.bars.tape.chain, self.bars.row
+        return np.ones(self._width) if chain is None else chain.factors(row, row + 1)[0][0]
+
+    def known(self, name: str, instrument: int | str | None = None) -> float:
+        """The number *name* of an as-of table that was known last by now, of an instrument or (None) of the market; NaN before any was.
+
+        Raises ViewError where no table has that name, or it has words.
+        """
+        return self._tables().value(name, self._symbol(instrument), self.now)
+
+    def group(self, name: str, instrument: int | str | None = None) -> str:
+        """The words *name* of an as-of table, a sector say, that were known last by now; empty before any were. Otherwise as `known`."""
+        return self._tables().word(name, self._symbol(instrument), self.now)
+
+    def _tables(self) -> Known:
+        tables = self.bars.tape.known
+        if tables is None:
+            raise ViewError("there are no as-of tables here: name their files in the scenario's [known], or set tape.known")
+        return tables
+
+    def _symbol(self, instrument: int | str | None) -> str:
+        return "" if instrument is None else self.symbols[self._number(instrument)]
 
     def closes(self, count: int) -> FloatArray:
         """The last *count* closes, oldest first: (count, instruments), in each instrument's currency, NaN where there was no bar.
@@ -187,6 +226,13 @@ class View:
     def cash(self) -> float:
         """Cash, which may be negative in a margin account."""
         return self.portfolio.cash
+
+    @property
+    def settled_cash(self) -> float:
+        """Cash without what sales brought and has not settled; in a margin account all of it."""
+        if not self.portfolio.settles:
+            return self.portfolio.cash
+        return self.portfolio.cash - self.portfolio.unsettled - self.portfolio.proceeds(self.happened(self.bars.row))
 
     @property
     def open_orders(self) -> list[int]:

@@ -16,8 +16,8 @@ from simulator.book.orders import OrderState, Reason
 from simulator.book.portfolio import Portfolio
 from simulator.errors import SimulatorError
 from simulator.loop import journal as rows
-from simulator.loop.journal import MemoryJournal, fold, times_to_rows
-from simulator.market.tape import DAY, FIELDS, SECOND, Bars, Tape
+from simulator.loop.journal import MemoryJournal, accounted, times_to_rows
+from simulator.market.tape import DAY, FIELDS, SECOND, Tape
 from simulator.report.records import Record, Wait
 from simulator.report.results import STATE_OF
 from simulator.report.telling import MADE, Columns, Entry, Part, Telling, closing, halt, money, price, quantity
@@ -100,17 +100,13 @@ def holdings(record: Record, tape: Tape, row: int) -> Holdings:
     table = table[: int(np.searchsorted(table["at"], tape.ats[row], side="right"))]
     journal = MemoryJournal()
     journal.rows += table.data
-    state = fold(journal, tape, record.scenario["account"]["cash"])
-    bars = Bars(tape)
+    portfolio, open_orders = accounted(journal, tape, record.scenario["account"]["cash"])
+    bars = portfolio.bars
     bars.row, bars.closed_at = row, tape.ats[row]
-    portfolio = Portfolio(bars, state.cash)
-    for column, kept in ((portfolio.lots, state.lots), (portfolio.averages, state.averages), (portfolio.realised, state.realised)):
-        column[:] = np.frombuffer(kept, column.dtype)
-    portfolio.sizes[:] = portfolio.lots * tape.terms[:, 0] / tape.terms[:, 1] * tape.terms[:, 2]
     portfolio.mark(bars)
     halts = table[table["kind"] == rows.HALT]
     last = Entry(*halts[-1].tolist()) if len(halts) else None
-    return Holdings(row, portfolio, state.open_orders, None if last is None or last.order == Measure.RESUMED else last)
+    return Holdings(row, portfolio, open_orders, None if last is None or last.order == Measure.RESUMED else last)
 
 
 def state(record: Record, tape: Tape, time: str) -> Iterator[Part]:

@@ -20,6 +20,7 @@ import json
 from collections import Counter
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from math import fsum
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -172,6 +173,7 @@ def summary(result: Result) -> dict[str, Any]:
             "commission_bps": _number(spent.bps(spent.commission)),
             "slippage_bps": _number(spent.bps(spent.slippage)),
         },
+        "booked": _booked(result),
         "counts": {
             "fills": len(result.fills),
             "orders": len(result.orders),
@@ -181,6 +183,14 @@ def summary(result: Result) -> dict[str, Any]:
         "notes": list(result.notes),
         "assumptions": list(result.assumptions),
     }
+
+
+def _booked(result: Result) -> dict[str, float | None]:
+    """What was booked without a trade, by its kind: into cash, and what of it is still to come."""
+    sums: dict[str, list[float]] = {}
+    for booking in (x for x in result.bookings if not x.ratio):
+        sums.setdefault(booking.kind, []).append(booking.amount + booking.receivable)
+    return {kind: _number(fsum(amounts)) for kind, amounts in sorted(sums.items())}
 
 
 def _number(value: float) -> float | None:
@@ -276,6 +286,7 @@ def journal_table(result: Result) -> pa.Table:
     """The journal's rows in their order, decoded: what a row's kind does not have is null. `records.journal_of` is the inverse."""
     import pyarrow as pa
 
+    from simulator.book.fills import Booking
     from simulator.book.orders import OrderKind, Reason, TimeInForce
     from simulator.loop import journal
     from simulator.report.results import STATE_OF
@@ -311,7 +322,9 @@ def journal_table(result: Result) -> pa.Table:
     priced = wished | replacing
     filled, ended, waited, halted = where(journal.FILL), where(journal.ENDED), where(journal.WAITED), where(journal.HALT)
     sliced, refused, conditions = where(journal.SLICED), where(journal.REFUSED), where(journal.CONDITIONS)
-    placed = (wished | filled | ended | waited | conditions | where(journal.CLEARED, journal.REMARK)) & (rows["instrument"] >= 0)
+    booked, split, adjusted = where(journal.BOOKED), where(journal.RESCALED), where(journal.ADJUSTED)
+    settled = booked | split | adjusted
+    placed = (wished | filled | ended | waited | conditions | settled | where(journal.CLEARED, journal.REMARK)) & (rows["instrument"] >= 0)
     everywhere = np.ones(len(rows), np.bool_)
     whys = np.where(refused, np.where(refused, rows["c"], 0.0).astype(np.int64), e)
     symbols = {i: x.symbol for i, x in enumerate(result.tape.instruments)}
@@ -320,23 +333,23 @@ def journal_table(result: Result) -> pa.Table:
     return pa.table(
         {
             "at": stamps(rows["at"], everywhere),
-            "phase": words(rows["phase"], {journal.WORK: "work", journal.RISK: "risk", journal.SEND: "send"}, everywhere),
+            "phase": words(rows["phase"], journal.PHASES, everywhere),
             "kind": words(kind, dict(enumerate(journal.KINDS)), everywhere),
             "symbol": words(rows["instrument"], symbols, placed),
-            "order": numbers(rows["order"], ~(halted | where(journal.CLEARED))),
+            "order": numbers(rows["order"], ~(halted | booked | split | where(journal.CLEARED))),
             "client_id": pa.nulls(len(rows), pa.string()) if client_ids is None else pa.array(client_ids, pa.string()),
-            "lots": numbers(rows["lots"], priced | filled | ended),
+            "lots": numbers(rows["lots"], priced | filled | ended | settled),
             "order_kind": words(d % 256, {int(x): x.name.lower() for x in OrderKind}, wished),
             "tif": words(d // 256, {int(x): x.name for x in TimeInForce}, wished),
-            "limit": numbers(rows["a"], priced & is_given(rows["a"])),
-            "stop": numbers(rows["b"], priced & is_given(rows["b"])),
-            "trail": numbers(rows["a"], conditions & is_given(rows["a"])),
+            "limit": numbers(rows["a"], (priced | adjusted) & is_given(rows["a"])),
+            "stop": numbers(rows["b"], (priced | adjusted) & is_given(rows["b"])),
+            "trail": numbers(np.where(adjusted, rows["c"], rows["a"]), (conditions & is_given(rows["a"])) | (adjusted & is_given(rows["c"]))),
             "trail_fraction": numbers(rows["b"], conditions & is_given(rows["b"])),
             "until": stamps(d, conditions & (d != 0)),
             "oco": numbers(rows["lots"], conditions & (rows["lots"] != 0)),
             "parent": numbers(e, sliced | (conditions & (e != 0))),
             "replaces": numbers(e, replacing | replaced),
-            "price": numbers(rows["a"], filled),
+            "price": numbers(np.where(booked, rows["c"], rows["a"]), filled | split | (booked & is_given(rows["c"]))),
             "slippage": numbers(rows["b"], filled),
             "commission": numbers(rows["c"], filled),
             "taker": pa.array(d == 1, mask=~filled),
@@ -348,5 +361,10 @@ def journal_table(result: Result) -> pa.Table:
             "measure": words(rows["order"], {int(x): x.name.lower() for x in Measure}, halted),
             "equity": numbers(rows["a"], halted),
             "floor": numbers(rows["b"], halted),
+            "booking": words(d, {int(x): x.words for x in Booking}, booked),
+            "amount": numbers(rows["a"], booked),
+            "receivable": numbers(rows["b"], booked),
+            "up": numbers(d, split),
+            "down": numbers(e, split),
         }
     )

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
 
+from simulator.book.fills import Booking
 from simulator.book.orders import FloatArray, IntArray, OrderKind, Reason, TimeInForce
 from simulator.errors import DataError, ScenarioError, SimulatorError
 from simulator.loop import journal as rows
@@ -123,12 +124,14 @@ def _folders(place: Path) -> list[Path]:
 
 def _feed(scenario: Mapping[str, Any], folder: Path) -> Tape:
     """What the feed of a scenario gives now. Its strategy and broker need not be there any more."""
-    from simulator import plugins
+    from simulator import plugins, scenarios
+    from simulator.feeds.tables import with_tables
 
     keys = dict(scenario["feed"])
     feed: Any = plugins.build(plugins.find(plugins.FEEDS, keys.pop("kind"), folder), keys, "feed")
     tape: Tape = feed.load(seed=scenario["seed"], folder=folder)
-    return tape
+    actions, known = (scenarios.files(table, scenario) for table in scenarios.FILES)
+    return with_tables(tape, folder, actions, known) if actions or known else tape
 
 
 def _unlike(record: Record, tape: Tape) -> str:
@@ -215,6 +218,7 @@ def journal_of(table: pa.Table, symbols: Sequence[str]) -> MemoryJournal:
     kind = columns.codes("kind", _first(enumerate(KINDS)))
     fill, ended, waited, halt, refused = (kind == x for x in (rows.FILL, rows.ENDED, rows.WAITED, rows.HALT, rows.REFUSED))
     priced, conditions = np.isin(kind, PRICED), kind == rows.CONDITIONS
+    booked, split, adjusted = (kind == x for x in (rows.BOOKED, rows.RESCALED, rows.ADJUSTED))
     reason = columns.codes("reason", {x.words: int(x) for x in Reason})
     instrument = columns.codes("symbol", _first(enumerate(symbols)), -1)
     form = columns.codes("order_kind", {x.name.lower(): int(x) for x in OrderKind}) + 256 * columns.codes(
@@ -223,17 +227,27 @@ def journal_of(table: pa.Table, symbols: Sequence[str]) -> MemoryJournal:
     state = columns.codes("state", {str(state): code for code, state in STATE_OF.items()})
     made = np.zeros(len(table), ROW)
     made["at"], made["kind"] = columns.whole("at"), kind
-    made["phase"] = columns.codes("phase", {"work": rows.WORK, "risk": rows.RISK, "send": rows.SEND})
+    made["phase"] = columns.codes("phase", {word: code for code, word in rows.PHASES.items()})
     # A remark may be about no instrument, and so is the end of what never was an order; other rows without one have the first.
-    made["instrument"] = np.where((instrument < 0) & ~ended & (kind != rows.REMARK), 0, instrument)
+    made["instrument"] = np.where((instrument < 0) & ~(ended | booked) & (kind != rows.REMARK), 0, instrument)
     made["order"] = np.where(halt, columns.codes("measure", {x.name.lower(): int(x) for x in Measure}), columns.whole("order"))
     made["lots"] = np.select([waited, conditions], [columns.whole("first"), columns.whole("oco")], columns.whole("lots"))
     limit, stop, trail, fraction = (columns.real(name, np.nan) for name in ("limit", "stop", "trail", "trail_fraction"))
-    made["a"] = np.select([priced, conditions, fill, halt], [limit, trail, columns.real("price"), columns.real("equity")])
-    made["b"] = np.select([priced, conditions, fill, halt], [stop, fraction, columns.real("slippage"), columns.real("floor")])
-    made["c"] = np.select([fill, refused], [columns.real("commission"), reason.astype(float)])
-    made["d"] = np.select([fill, ended, waited, conditions], [columns.whole("taker"), state, columns.whole("last"), columns.whole("until")], form)
-    made["e"] = np.select([ended | waited, fill], [reason, columns.whole("ambiguous")], columns.whole("parent") + columns.whole("replaces"))
+    shapes = [priced | adjusted, conditions, fill | split, halt, booked]
+    made["a"] = np.select(shapes, [limit, trail, columns.real("price"), columns.real("equity"), columns.real("amount")])
+    made["b"] = np.select(shapes, [stop, fraction, columns.real("slippage"), columns.real("floor"), columns.real("receivable")])
+    made["c"] = np.select([fill, refused, booked, adjusted], [columns.real("commission"), reason.astype(float), columns.real("price", np.nan), trail])
+    booking = columns.codes("booking", {x.words: int(x) for x in Booking})
+    made["d"] = np.select(
+        [fill, ended, waited, conditions, booked, split],
+        [columns.whole("taker"), state, columns.whole("last"), columns.whole("until"), booking, columns.whole("up")],
+        form,
+    )
+    made["e"] = np.select(
+        [ended | waited, fill, split],
+        [reason, columns.whole("ambiguous"), columns.whole("down")],
+        columns.whole("parent") + columns.whole("replaces"),
+    )
     journal = MemoryJournal()
     journal.rows += made.tobytes()
     journal.client_ids.update(columns.words_by(made["order"], "client_id"))

@@ -9,17 +9,19 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from simulator.book.fills import Waited
+from simulator.book.currencies import CurrencyPortfolio, currencies_of, open_portfolio
+from simulator.book.fills import Booking, Fill, Waited
 from simulator.book.orders import FloatArray, IntArray, OrderKind, OrderState, Reason, TimeInForce
 from simulator.kernels import rules, tapes
 from simulator.loop import journal as rows
-from simulator.loop.journal import MemoryJournal, times_to_rows
-from simulator.market.tape import Tape
+from simulator.loop.journal import MemoryJournal, settled, times_to_rows
+from simulator.market.tape import Bars, Tape
 from simulator.risk.engine import Measure
 
 if TYPE_CHECKING:
     import pandas as pd
 
+    from simulator.book.portfolio import Portfolio
     from simulator.scenarios import Scenario
 
 STATE_OF = {
@@ -61,6 +63,31 @@ class OrderRow(NamedTuple):
     order: int
     parent: int
     waits: tuple[tuple[str, int, int], ...]
+
+
+class BookingRow(NamedTuple):
+    """Money that moved without a trade: into cash, or into what we are owed, at *price* where it was reckoned at one. *symbol* is empty for the
+    whole account; *quantity* is by how much a position changed. A split moves no money, and has its ratio instead.
+    """
+
+    at: int
+    bar: int
+    kind: str
+    symbol: str
+    amount: float
+    receivable: float
+    quantity: float
+    price: float
+    ratio: str = ""
+
+
+class CurrencyRow(NamedTuple):
+    """A currency: *cash* in itself, and profit in the base currency, by prices (*local*) and by its rate (*fx*)."""
+
+    currency: str
+    cash: float
+    local: float
+    fx: float
 
 
 class HaltRow(NamedTuple):
@@ -111,12 +138,53 @@ class Result:
 
     @cached_property
     def _curve(self) -> tuple[FloatArray, float]:
-        fills = self._table[self._table["kind"] == rows.FILL]
-        out = np.empty(self.rows)
-        lots, prices, commissions = (np.ascontiguousarray(fills[name]) for name in ("lots", "a", "c"))
-        at, instruments = times_to_rows(self.tape, fills["at"]), fills["instrument"].astype(np.int64)
+        if currencies_of(self.tape):
+            account, equity = self._replayed
+            return equity, account.cash
+        moves, out = self._moves, np.empty(self.rows)
+        kinds, lots = moves["kind"], np.ascontiguousarray(moves["lots"])
+        booked = kinds == rows.BOOKED
+        # What was booked without a trade is a trade at no price with a commission of the amount, the other way round: the same sums, bit for bit.
+        prices = np.where(kinds == rows.FILL, moves["a"], 0.0)
+        commissions = np.where(booked, -moves["a"], np.where(kinds == rows.FILL, moves["c"], 0.0))
+        at, instruments = times_to_rows(self.tape, moves["at"]), np.maximum(moves["instrument"], 0).astype(np.int64)
         cash = tapes.equity_curve(float(self.cash_start), self.tape.terms, self.tape.panel_marks, at, instruments, lots, prices, commissions, out)
+        if booked.any():
+            owed = np.zeros(self.rows)
+            np.add.at(owed, at[booked & (at < self.rows)], moves["b"][booked & (at < self.rows)])
+            out += np.cumsum(owed)
         return out, float(cash)
+
+    @cached_property
+    def _replayed(self) -> tuple[Portfolio, FloatArray]:
+        """The account that goes through all that was booked once more, and its equity at each close: (rows,)."""
+        account, out, done = open_portfolio(Bars(self.tape), float(self.cash_start)), np.empty(self.rows), 0
+        for t, row in zip(times_to_rows(self.tape, self._moves["at"]).tolist(), self._moves.tolist(), strict=True):
+            if t > done:
+                out[done:t], done = account.values(done, t), t
+            _, _, kind, i, order, lots, a, b, c, d, _ = row
+            if kind == rows.FILL:
+                account.book([Fill(order, i, lots, a, b, c, bool(d))])
+            else:
+                account.settle([settled(row)])
+        out[done:] = account.values(done, self.rows)
+        return account, out
+
+    @cached_property
+    def currencies(self) -> list[CurrencyRow]:
+        """Cash by currency, and the profit of the run by what prices and what rates did, in the base currency, which comes first; the profits sum to
+        all profit. Empty where all is in one currency.
+        """
+        account = self._replayed[0] if currencies_of(self.tape) else None
+        if not isinstance(account, CurrencyPortfolio):
+            return []
+        return [CurrencyRow(*row) for row in zip(account.currencies.names, account.balances, account.local, account.exchange, strict=True)]
+
+    @cached_property
+    def _moves(self) -> np.ndarray:
+        """The rows of the journal that change cash or positions: fills, bookings and splits."""
+        found: np.ndarray = self._table[np.isin(self._table["kind"], (rows.FILL, rows.BOOKED, rows.RESCALED))]
+        return found
 
     @property
     def equity(self) -> FloatArray:
@@ -131,9 +199,8 @@ class Result:
     @cached_property
     def positions(self) -> dict[str, float]:
         """What is held at the end, in signed units by symbol."""
-        fills = self._table[self._table["kind"] == rows.FILL]
         held = np.zeros(self.tape.width, np.int64)
-        np.add.at(held, fills["instrument"], fills["lots"])
+        np.add.at(held, self._moves["instrument"], self._moves["lots"])
         return {self.tape.instruments[i].symbol: self.tape.instruments[i].units(int(held[i])) for i in np.flatnonzero(held).tolist()}
 
     @cached_property
@@ -142,15 +209,17 @@ class Result:
 
         NaN where equity is not above 0.
         """
-        fills = self._table[self._table["kind"] == rows.FILL]
-        at, tape = times_to_rows(self.tape, fills["at"]), self.tape
-        gross, net = np.zeros(self.rows), np.zeros(self.rows)
-        for i in np.unique(fills["instrument"]).tolist():
-            own = (fills["instrument"] == i) & (at < self.rows)
+        moves, tape = self._moves, self.tape
+        at = times_to_rows(tape, moves["at"])
+        gross, net, currencies = np.zeros(self.rows), np.zeros(self.rows), currencies_of(tape)
+        for i in np.unique(moves["instrument"][moves["lots"] != 0]).tolist():
+            own = (moves["instrument"] == i) & (at < self.rows)
             traded = np.zeros(self.rows, np.int64)
-            np.add.at(traded, at[own], fills["lots"][own])
+            np.add.at(traded, at[own], moves["lots"][own])
             lots = np.cumsum(traded)
             value = np.where(lots == 0, 0.0, lots * tape.terms[i, 3] * tape.marks[: self.rows, i])
+            if currencies and currencies.of[i]:
+                value *= np.where(lots == 0, 0.0, tape.marks[: self.rows, currencies.rates[currencies.of[i]]])
             gross += np.abs(value)
             net += value
         with np.errstate(divide="ignore", invalid="ignore"):
@@ -225,6 +294,20 @@ class Result:
         return made
 
     @cached_property
+    def bookings(self) -> list[BookingRow]:
+        """What was booked without a trade, and splits, in the order in which they happened."""
+        moves = self._moves[self._moves["kind"] != rows.FILL]
+        bars, found = times_to_rows(self.tape, moves["at"]).tolist(), []
+        for bar, (at, _, kind, i, _, lots, a, b, c, d, e) in zip(bars, moves.tolist(), strict=True):
+            symbol = self.tape.instruments[i].symbol if i >= 0 else ""
+            quantity = self.tape.instruments[i].units(lots) if lots else 0.0
+            if kind == rows.BOOKED:
+                found.append(BookingRow(at, bar, Booking(d).words, symbol, a, b, quantity, c))
+            else:
+                found.append(BookingRow(at, bar, "split", symbol, 0.0, 0.0, quantity, a, f"{d}:{e}"))
+        return found
+
+    @cached_property
     def halts(self) -> list[HaltRow]:
         """Halts of trading, and their ends."""
         halts = self._table[self._table["kind"] == rows.HALT].tolist()
@@ -270,6 +353,10 @@ class _States:
             elif kind == rows.ENDED and order in self.wishes and order not in self.endings and e != Reason.UNKNOWN_ORDER:
                 # A request to change an order that is gone is refused by its id, and does not touch what became of it.
                 self.endings[order] = STATE_OF[d], e
+            elif kind == rows.ADJUSTED:
+                # What is asked for is said in the new shares; what was filled before stays as it was.
+                sent, _, wanted, _, _, code = self.wishes[order]
+                self.wishes[order] = sent, i, wanted + lots, a, b, code
             elif kind == rows.WAITED:
                 self.waits.setdefault(order, []).append((e, lots, d))
 

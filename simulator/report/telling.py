@@ -200,9 +200,19 @@ def _conditions(telling: Telling, entry: Entry) -> str:
 def _booked(telling: Telling, entry: Entry) -> str:
     where = telling.symbol(entry.instrument) if entry.instrument >= 0 else "the account"
     kind = Booking(entry.d).words
+    if entry.d == Booking.SETTLEMENT:
+        return f"settlement of {where}: {money(entry.c)} that sales brought"
     if entry.a:
         return f"{kind} of {where}: {money(abs(entry.a))} {'received' if entry.a > 0 else 'paid'}"
     return f"{kind} of {where}: {money(abs(entry.b))} {'to come' if entry.b > 0 else 'to be paid'}"
+
+
+def _adjusted(telling: Telling, entry: Entry) -> str:
+    prices = [f"{word} {price(value)}" for word, value in (("stop", entry.b), ("limit", entry.a), ("trails by", entry.c)) if value == value]
+    made = telling.made(entry.order)
+    grows = made is not None and (entry.lots > 0) == (made.lots > 0)
+    more = f"{telling.units(entry.instrument, entry.lots)} {'more' if grows else 'fewer'} to trade" if entry.lots else "as many to trade"
+    return f"{telling.name(entry.order)} is rescaled by the split: {', '.join([more, *prices])}"
 
 
 def halt(entry: Entry) -> str:
@@ -229,7 +239,7 @@ EVENTS: Final[dict[int, Callable[[Telling, Entry], str]]] = {
     rows.HALT: lambda telling, x: halt(x),
     rows.BOOKED: _booked,
     rows.RESCALED: lambda telling, x: f"{telling.symbol(x.instrument)} is split {x.d} for {x.e}: its last price becomes {price(x.a)}",
-    rows.ADJUSTED: lambda telling, x: f"{telling.name(x.order)} is rescaled by the split",
+    rows.ADJUSTED: _adjusted,
     rows.REMARK: lambda telling, x: f"the strategy remarks{f' of {telling.symbol(x.instrument)}' if x.instrument >= 0 else ''}: {telling.words(x)}",
 }
 """The words for each kind of row."""

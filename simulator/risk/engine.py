@@ -68,7 +68,7 @@ class RiskEngine:
     def __init__(self, limits: Limits, account: Account, broker: Broker, portfolio: Portfolio, ids: OrderIds) -> None:
         self.limits, self.broker, self.ids = limits, broker, ids
         self._lots, self._pending = portfolio.lots.data, broker.pending.data
-        self._sizes = portfolio.terms[:, 3].tolist()
+        self._sizes = portfolio.lot_values
         leverage = account.leverage_max if account.kind == "margin" else inf
         self.maxima = np.array([limits.gross_max, limits.net_max, limits.name_max, limits.notional_max, leverage])
         self._bounds = tuple(self.maxima.tolist())

@@ -52,6 +52,8 @@ class Limits:
 class Account:
     """Starting *cash*, and what the account allows.
 
+    What a sale in a cash account brings may buy at once, and is settled *settlement_days* business days later (0: at once).
+
     A `cash` account holds no shorts and owes nothing. A `margin` account keeps gross exposure within leverage_max times equity, checked when an
     order is accepted and again when it would fill; 2 is what Regulation T's initial margin of 50 % allows.
     """
@@ -59,8 +61,11 @@ class Account:
     cash: float = 1_000_000.0
     kind: Literal["cash", "margin"] = "margin"
     leverage_max: float = 2.0
+    settlement_days: int = 1
 
     def __post_init__(self) -> None:
+        if not 0 <= self.settlement_days <= 30:
+            raise ScenarioError(f"account.settlement_days must be in 0..30, was {self.settlement_days!r}")
         if not 0.0 < self.cash < inf:
             raise ScenarioError(f"account.cash must be above 0, was {self.cash!r}")
         if not self.leverage_max > 0.0:

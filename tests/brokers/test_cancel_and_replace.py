@@ -141,3 +141,13 @@ def test_wishes_are_journalled_as_they_were_made() -> None:
     table = run(daily(QUIET, QUIET), {0: lambda view: [*bid(view, 10, 9.0), view.replace(1, 20, limit=8.0), view.cancel(2)]}).journal_table()
     assert table[table["kind"] == CANCEL]["order"].tolist() == [2]
     assert table[table["kind"] == REPLACE][["order", "lots", "a", "e"]].tolist() == [(2, 20, 8.0, 1)]
+
+
+def test_a_new_target_takes_back_a_bracket_whole() -> None:
+    """Its two sides go with their parent, and are not taken back again."""
+    steps = {
+        0: lambda view: view.bracket(1, kind=OrderKind.LIMIT, limit=5.0, take_profit=12.0, stop_loss=4.0),
+        1: lambda view: [view.rebalance(np.array([0.0]))],
+    }
+    result = run(daily(QUIET, QUIET, QUIET), steps)
+    assert [order.reason for order in result.orders] == ["replaced by a new target", "its parent ended", "its parent ended"]
