@@ -77,7 +77,7 @@ class Figures:
     def per_bar(self, name: str, work: Work) -> float:
         """Nanoseconds a bar of one symbol; beyond another work's, if it is measured so."""
         tape = work.tape()
-        whole = self.seconds[name] / (len(tape) * tape.width) * 1e9
+        whole = self.seconds[name] / work.bars(tape) * 1e9
         return whole - self.per_bar(work.beyond, WORKS[work.beyond]) if work.beyond else whole
 
     def multiple(self, name: str) -> float:

