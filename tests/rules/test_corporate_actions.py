@@ -401,3 +401,19 @@ def test_compiled_runs_leave_tapes_with_actions_to_the_loop() -> None:
     tape = daily(QUIET, QUIET)
     assert plain().numbers(tape, Account()) is not None
     assert plain().numbers(attach(tape, Actions([Split("X", 1, 2, 1)])), Account()) is None
+
+
+def test_an_average_volume_of_the_bars_before_a_split_is_in_the_new_shares() -> None:
+    """1,000 shares a bar were traded before 2 for 1: a tenth of that is 200 of the new ones."""
+    tape = daily(QUIET, QUIET, flat(5.0, 2000.0), flat(5.0, 2000.0))
+    broker = plain(participation=0.1, volume_basis="trailing")
+    result = acted(tape, {1: buy(1000)}, Split("X", 2, 2, 1), broker=broker)
+    assert [fill.quantity for fill in result.fills] == [200.0, 200.0]
+    assert tape.close[0, 0] == 10.0, "what strategies see is raw"
+
+
+def test_actions_that_are_replaced_give_another_chain() -> None:
+    tape = attach(daily(QUIET, flat(5.0)), Actions([Split("X", 1, 2, 1)]))
+    attach(tape, Actions([Split("X", 1, 4, 1)]))
+    assert tape.chain is not None
+    assert tape.chain.factors(0, 2)[0][:, 0].tolist() == [1.0, 4.0]
