@@ -588,6 +588,9 @@ class SimulatedBroker:
         """
         events: list[Event] = []
         self._row = row - 1
+        if self.tape is not self.portfolio.bars.tape:
+            # Average volumes and volatilities are of today's shares, and so are the last prices.
+            self.tape.restate(instrument, up, down, row)
         if self._table.count:
             self._from_table(row)
         for id, flying in list(self._flying.items()):

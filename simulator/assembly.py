@@ -30,7 +30,7 @@ from simulator.loop.journal import MemoryJournal
 from simulator.loop.session import Session, step
 from simulator.loop.settlement import Settlement
 from simulator.loop.store import Header, SqliteJournal
-from simulator.market.actions import Actions, chained, halted
+from simulator.market.actions import Actions, chained, traded
 from simulator.market.indicators import Indicator, Readings, sma, std
 from simulator.market.instruments import Instrument
 from simulator.market.tape import DAY, Replay, Tape
@@ -107,7 +107,7 @@ def assemble(
         actions.fit(tape)
         if growing and (actions.halts or actions.signals == "chained"):
             raise ScenarioError("halts and chained signals need bars that are all there: a tape that grows can have neither")
-    market = settings.connect(tape if growing or actions is None else halted(tape), portfolio, account, ids)
+    market = settings.connect(tape if growing or actions is None else traded(tape), portfolio, account, ids)
     seen = chained(tape) if actions is not None and actions.signals == "chained" else tape
     readings = Readings(seen, strategy.indicators() if hasattr(strategy, "indicators") else {})
     readings.catch_up()

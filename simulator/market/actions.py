@@ -245,10 +245,12 @@ def chained(tape: Tape) -> Tape:
     return tape.like(*columns)
 
 
-def halted(tape: Tape) -> Tape:
-    """The same bars for whoever trades them: those in a halt, and those from a delisting on, have a volume that nothing can be taken of."""
+def traded(tape: Tape) -> Tape:
+    """The same bars for a broker of its own, which restates what was before a split; those in a halt, and those from a delisting on, have a volume
+    that nothing can be taken of. Where there are none of these, the tape itself.
+    """
     stops = [x for x in tape.actions or () if isinstance(x, Halted | Delisting)]
-    if not stops:
+    if not stops and not any(isinstance(x, Split) for x in tape.actions or ()):
         return tape
     n = len(tape)
     volume, opened_at, sessions = np.array(tape.volume[:n]), tape.opened_at[:n], tape.sessions[:n]

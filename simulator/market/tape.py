@@ -64,7 +64,7 @@ class Tape:
         self.notes: tuple[str, ...] = ()
         self.actions: Actions | None = None
         self.known: Known | None = None
-        self._chain: Chain | None = None
+        self._chain: tuple[Actions, Chain] | None = None
         self.rows = 0
         self._times = np.empty((3, max(capacity, 1)), np.int64)
         self._prices = np.empty((6, max(capacity, 1), self.width))
@@ -203,9 +203,18 @@ class Tape:
     @property
     def chain(self) -> Chain | None:
         """The factors of forward-chained prices; None where no actions are known, or are in the prices already."""
-        if self._chain is None and self.actions is not None and not self.truth.adjusted:
-            self._chain = self.actions.chain(self)
-        return self._chain
+        if self.actions is None or self.truth.adjusted:
+            return None
+        if self._chain is None or self._chain[0] is not self.actions:
+            self._chain = self.actions, self.actions.chain(self)
+        return self._chain[1]
+
+    def restate(self, instrument: int, up: int, down: int, row: int) -> None:
+        """Say all bars before *row* in the shares that *up* for *down* has made: only for a tape that nobody else looks at."""
+        past = self._prices[:, :row, instrument]
+        volumes = past[4] * up / down
+        past[:] = past * down / up
+        past[4] = volumes
 
     def digest(self) -> str:
         """SHA-256 of all that a run can see of this tape."""

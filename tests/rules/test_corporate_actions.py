@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from itertools import pairwise
 from math import inf, nan
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,15 +13,19 @@ from small_markets import HOUR, QUIET, Row, Script, daily, flat, hourly, market_
 
 from brokers.simulated import Simulated
 from simulator import (
+    DAY,
     Account,
     Actions,
     DataError,
     Delisting,
     Dividend,
     Order,
+    OrderIds,
     OrderKind,
+    Portfolio,
     Proposal,
     Result,
+    ScenarioError,
     Split,
     Suspension,
     Tape,
@@ -32,8 +37,10 @@ from simulator import (
     simulate,
     sma,
 )
+from simulator.assembly import assemble, drive
 from simulator.feeds.tables import attach
 from simulator.loop.journal import MemoryJournal, fold
+from simulator.loop.session import step
 from simulator.market.actions import Action
 from simulator.report.telling import Telling
 
@@ -401,3 +408,56 @@ def test_compiled_runs_leave_tapes_with_actions_to_the_loop() -> None:
     tape = daily(QUIET, QUIET)
     assert plain().numbers(tape, Account()) is not None
     assert plain().numbers(attach(tape, Actions([Split("X", 1, 2, 1)])), Account()) is None
+
+
+def test_an_average_volume_of_the_bars_before_a_split_is_in_the_new_shares() -> None:
+    """1,000 shares a bar were traded before 2 for 1: a tenth of that is 200 of the new ones."""
+    tape = daily(QUIET, QUIET, flat(5.0, 2000.0), flat(5.0, 2000.0))
+    broker = plain(participation=0.1, volume_basis="trailing")
+    result = acted(tape, {1: buy(1000)}, Split("X", 2, 2, 1), broker=broker)
+    assert [fill.quantity for fill in result.fills] == [200.0, 200.0]
+    assert tape.close[0, 0] == 10.0, "what strategies see is raw"
+
+
+def test_actions_that_are_replaced_give_another_chain() -> None:
+    tape = attach(daily(QUIET, flat(5.0)), Actions([Split("X", 1, 2, 1)]))
+    attach(tape, Actions([Split("X", 1, 4, 1)]))
+    assert tape.chain is not None
+    assert tape.chain.factors(0, 2)[0][:, 0].tolist() == [1.0, 4.0]
+
+
+def test_a_tape_that_grows_gives_the_same_journal_as_a_whole_one() -> None:
+    """Splits, dividends and delistings fall due as their sessions come; only halts need bars that are all there."""
+    actions = Actions([Split("X", 2, 3, 2), Dividend("X", 3, 0.5, 5), Delisting("Y", 4)])
+    full = markets(X=[QUIET, QUIET, flat(7.0), None, flat(7.0), flat(8.0)], Y=[QUIET] * 6)
+    full.actions = actions
+    steps = {0: lambda view: [view.order(7, 0), view.order(5, 1), view.order(-7, 0, LIMIT, limit=12.0)], 2: lambda view: market_orders(view, (0, 3))}
+    whole, feed = assemble(full, Script(steps), broker=plain())
+    drive(whole, feed, len(full))
+    tape = Tape(full.instruments, full.interval, capacity=1)
+    tape.actions = actions
+    live, cursor = assemble(tape, Script(steps), broker=plain(), growing=True)
+    for t in range(len(full)):
+        tape.append(full.ats[t], *(column[t] for column in (full.open, full.high, full.low, full.close, full.volume)))
+        cursor.bars.row, cursor.bars.closed_at = t, full.ats[t]
+        step(live, cursor.bars)
+    assert len(whole.journal.read()) > 0
+    assert live.journal.read() == whole.journal.read()
+
+
+@pytest.mark.parametrize("actions", [Actions([Suspension("X", 1, 2)]), Actions([], "chained")])
+def test_a_tape_that_grows_has_no_halts_and_no_chained_signals(actions: Actions) -> None:
+    tape = Tape(daily(QUIET).instruments, DAY)
+    tape.actions = actions
+    with pytest.raises(ScenarioError, match="halts and chained signals need bars that are all there"):
+        assemble(tape, Script({}), broker=plain(), growing=True)
+
+
+def test_a_broker_that_knows_no_corporate_actions_is_refused() -> None:
+    class Plain:
+        def connect(self, tape: Tape, portfolio: Portfolio, account: Account, ids: OrderIds) -> object:
+            whole = plain().connect(tape, portfolio, account, ids)
+            return SimpleNamespace(pending=whole.pending, open_orders=whole.open_orders)
+
+    with pytest.raises(ScenarioError, match="this broker knows no corporate actions"):
+        assemble(attach(daily(QUIET), Actions([Split("X", 1, 2, 1)])), Script({}), broker=Plain())
