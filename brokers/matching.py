@@ -163,6 +163,9 @@ def numbers(settings: Simulated, tape: Tape, account: Account) -> FloatArray:
 class Market:
     """Trades orders against bars. Single orders go through the rules as Python, tables through the compiled form of the same rules."""
 
+    # Whether single orders meet more here than compiled code knows.
+    is_margined = False
+
     __slots__ = (
         "_lots",
         "_pending",

@@ -15,9 +15,9 @@ import simpy
 from brokers import paths, splits
 from brokers.costs import Commission
 from brokers.latency import arrive
+from brokers.margined import market_of
 from brokers.matching import Book, Table, Working, numbers
 from brokers.paths import Group, Policy
-from brokers.sessions import market_of
 from brokers.slicing import Parents, Seen, execute
 from brokers.slippage import Slippage
 from simulator import (
@@ -289,7 +289,7 @@ class SimulatedBroker:
             else:
                 self._clear(batch.clears, newer, answers)
         columns = (batch.ids, batch.instruments, batch.lots, batch.kinds, batch.limits, batch.stops, batch.tifs)
-        if self._latency or self._slicing or batch.kinds.any():
+        if self._latency or self._slicing or self.market.is_margined or batch.kinds.any():
             # What has prices of its own may hang on the path through a bar, which is walked order by order.
             for values in zip(*(column.tolist() for column in columns), strict=True):
                 order = Order(*values)
@@ -579,7 +579,7 @@ class SimulatedBroker:
         self._open[i] -= 1
         self._pending[i] -= left
 
-    # Corporate actions.
+    # Corporate actions, and contracts that end.
 
     def split(self, instrument: int, up: int, down: int, row: int) -> list[Event]:
         """Rescale the open orders in an instrument by *up* for *down*, before they meet *row*: what became of each.
@@ -620,12 +620,19 @@ class SimulatedBroker:
 
     def delist(self, instrument: int, row: int) -> list[Event]:
         """Cancel all open orders in an instrument, before they meet *row*."""
+        return self._drop(instrument, row - 1, Reason.DELISTED)
+
+    def expire(self, instrument: int) -> list[Event]:
+        """Cancel all open orders in a contract that has ended, before they meet the next row."""
+        return self._drop(instrument, self.portfolio.row, Reason.CONTRACT_ENDED)
+
+    def _drop(self, instrument: int, row: int, reason: Reason) -> list[Event]:
         events: list[Event] = []
-        self._row = row - 1
+        self._row = row
         for id in self.open_ids():
             standing = self.standing(id)
             if standing and standing.order.instrument == instrument:
-                self._withdraw(id, rules.CANCELLED, Reason.DELISTED, events)
+                self._withdraw(id, rules.CANCELLED, reason, events)
         return events
 
     # Working orders.

@@ -28,11 +28,14 @@ if TYPE_CHECKING:
     from simulator.book.fills import Event as Event
     from simulator.book.fills import Fill as Fill
     from simulator.book.fills import FillBatch as FillBatch
+    from simulator.book.fills import Forced as Forced
     from simulator.book.fills import Halt as Halt
     from simulator.book.fills import Replaced as Replaced
     from simulator.book.fills import Rescaled as Rescaled
     from simulator.book.fills import Sliced as Sliced
     from simulator.book.fills import Waited as Waited
+    from simulator.book.financing import Financing as Financing
+    from simulator.book.financing import Loan as Loan
     from simulator.book.orders import AlmgrenChriss as AlmgrenChriss
     from simulator.book.orders import Cancel as Cancel
     from simulator.book.orders import Conditions as Conditions
@@ -99,6 +102,7 @@ if TYPE_CHECKING:
     from simulator.market.indicators import volume_zscore as volume_zscore
     from simulator.market.indicators import vwap_deviation as vwap_deviation
     from simulator.market.indicators import zscore as zscore
+    from simulator.market.instruments import Future as Future
     from simulator.market.instruments import Instrument as Instrument
     from simulator.market.tape import DAY as DAY
     from simulator.market.tape import SECOND as SECOND
@@ -124,13 +128,16 @@ if TYPE_CHECKING:
     from simulator.report.results import Result as Result
     from simulator.risk.limits import Account as Account
     from simulator.risk.limits import Limits as Limits
+    from simulator.risk.margin import Margin as Margin
+    from simulator.risk.margin import Requirement as Requirement
     from simulator.scenarios import Scenario as Scenario
     from simulator.scenarios import load as load
 
 _HOMES = {
     "simulator.assembly": "assemble run run_orders simulate",
     "simulator.book.currencies": "CurrencyPortfolio",
-    "simulator.book.fills": "Adjusted Booked Booking Ended Event Fill FillBatch Halt Replaced Rescaled Sliced Waited",
+    "simulator.book.fills": "Adjusted Booked Booking Ended Event Fill FillBatch Forced Halt Replaced Rescaled Sliced Waited",
+    "simulator.book.financing": "Financing Loan",
     "simulator.book.orders": (
         "AlmgrenChriss Cancel Conditions FloatArray IntArray Order OrderBatch OrderIds OrderKind OrderState Pov Proposal Reason Refusal "
         "Remark Replace Schedule Standing TimeInForce Twap Vwap Wish"
@@ -149,7 +156,7 @@ _HOMES = {
         "Indicator atr beta bollinger correlation ema macd macd_histogram macd_signal momentum_score overnight_gap range_zscore returns "
         "rolling_max rolling_min rsi sma std volume_zscore vwap_deviation zscore"
     ),
-    "simulator.market.instruments": "Instrument",
+    "simulator.market.instruments": "Future Instrument",
     "simulator.market.tape": "DAY SECOND Bars Tape Truth",
     "simulator.market.view": "Bar View",
     "simulator.models.regimes": (
@@ -159,6 +166,7 @@ _HOMES = {
     "simulator.ports": "Broker Strategy",
     "simulator.report.results": "Result",
     "simulator.risk.limits": "Account Limits",
+    "simulator.risk.margin": "Margin Requirement",
     "simulator.scenarios": "Scenario load",
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names.split()}

@@ -17,8 +17,9 @@ import numpy as np
 
 import simulator
 from simulator import plugins, scenarios
-from simulator.book.currencies import open_portfolio
 from simulator.book.fills import Waited
+from simulator.book.financing import Accruals, Financing, Lending, Loan
+from simulator.book.futures import Settlements, futures_of, open_portfolio
 from simulator.book.orders import OrderIds, OrderKind, Proposal
 from simulator.book.tickets import tickets
 from simulator.errors import OrderError, PluginError, ScenarioError, SimulatorError, nearest
@@ -41,6 +42,7 @@ from simulator.report.results import Result
 from simulator.report.uncertainty import Uncertainty
 from simulator.risk.engine import RiskEngine
 from simulator.risk.limits import Account, Limits
+from simulator.risk.margin import NO_MARGIN, Margin, MarginEngine
 
 if TYPE_CHECKING:
     from simulator.scenarios import Scenario
@@ -85,6 +87,8 @@ def assemble(
     broker: Any = None,
     account: Account | None = None,
     limits: Limits | None = None,
+    financing: Financing | None = None,
+    margin: Margin | None = None,
     header: str = "",
     growing: bool = False,
     clock: Clock | None = None,
@@ -92,8 +96,9 @@ def assemble(
 ) -> tuple[Session, Replay]:
     """Wire a session over *tape*, and the feed that replays it. A *growing* tape is fed row by row, by whoever owns it.
 
-    *strategy* is an instance that has not run yet; *broker* are the settings of a broker plug-in (default: the simulated one's).
-    Raises ScenarioError where broker and data do not fit.
+    *strategy* is an instance that has not run yet; *broker* are the settings of a broker plug-in (default: the simulated one's). Without *financing*
+    nothing accrues, and without *margin* no maintenance margin is asked for. ScenarioError where these do not fit each other or the
+    data.
     """
     account = account or Account()
     settings = plugins.find("tradewind.brokers", "simulated", Path())() if broker is None else broker
@@ -102,7 +107,9 @@ def assemble(
     feed = Replay(tape)
     ids = OrderIds()
     portfolio = open_portfolio(feed.bars, float(account.cash))
-    actions = tape.actions
+    actions, futures = tape.actions, futures_of(tape)
+    if futures and account.kind == "cash":
+        raise ScenarioError(f"account.kind must be 'margin' to trade futures, and {tape.instruments[min(futures)].symbol} is one; was 'cash'")
     if actions is not None:
         actions.fit(tape)
         if growing and (actions.halts or actions.signals == "chained"):
@@ -112,7 +119,11 @@ def assemble(
     readings = Readings(seen, strategy.indicators() if hasattr(strategy, "indicators") else {})
     readings.catch_up()
     view = View(feed.bars, portfolio, market, readings, ids)
-    risk = RiskEngine(limits or Limits(), account, market, portfolio, ids)
+    lending = Lending(financing, tape) if financing and financing.loans else None
+    if futures or (lending and lending.limited) or (margin and account.kind == "margin"):
+        risk: RiskEngine = MarginEngine(limits or Limits(), account, market, portfolio, ids, margin or NO_MARGIN, lending)
+    else:
+        risk = RiskEngine(limits or Limits(), account, market, portfolio, ids)
     # In the order of their phases: corporate actions, settlement, financing.
     calendars: list[Calendar] = []
     if actions is not None and actions.dated:
@@ -122,6 +133,12 @@ def assemble(
     if account.kind == "cash" and account.settlement_days:
         portfolio.settles = True
         calendars.append(Settlement(view, portfolio, account.settlement_days))
+    if futures:
+        if not hasattr(market, "expire"):
+            raise ScenarioError("this broker knows no futures: it needs expire(instrument), see simulator.book.futures.Settlements")
+        calendars.append(Settlements(portfolio, market.expire))
+    if financing and financing.accrues:
+        calendars.append(Accruals(financing, portfolio))
     session = Session(clock or ReplayClock(), market, portfolio, view, strategy, risk, journal or MemoryJournal(header), agenda(calendars))
     session.strategy = Following(strategy, readings) if growing else WarmingUp(session, strategy, readings.first_warm())
     return session, feed
@@ -172,14 +189,16 @@ def simulate(
     broker: Any = None,
     account: Account | None = None,
     limits: Limits | None = None,
+    financing: Financing | None = None,
+    margin: Margin | None = None,
     check: bool = False,
     progress: Progress | None = None,
 ) -> Result:
-    """Run *strategy* over *tape*, with all costs on unless *broker* says otherwise. *account* overrides *cash*. Corporate actions are those of the
-    tape: `tape.actions = Actions([...])`.
+    """Run *strategy* over *tape*, with all costs of trading on unless *broker* says otherwise. *account* overrides *cash*. Corporate actions are
+    those of the tape: `tape.actions = Actions([...])`. Nothing accrues without *financing*, and no margin is called without *margin*.
     """
     account = account or Account(cash=cash)
-    return _run(tape, strategy, broker, account, limits or Limits(), progress, check, {})
+    return _run(tape, strategy, broker, account, limits or Limits(), progress, check, {"financing": financing, "margin": margin})
 
 
 def _run(
@@ -195,7 +214,20 @@ def _run(
     clock: Clock | None = None,
     journal: SqliteJournal | None = None,
 ) -> Result:
-    session, feed = assemble(tape, strategy, broker=broker, account=account, limits=limits, header=header, clock=clock, journal=journal)
+    # What of *about* is for the session; the rest is for the result.
+    financing, margin = about.pop("financing", None), about.pop("margin", None)
+    session, feed = assemble(
+        tape,
+        strategy,
+        broker=broker,
+        account=account,
+        limits=limits,
+        financing=financing,
+        margin=margin,
+        header=header,
+        clock=clock,
+        journal=journal,
+    )
     rows = drive(session, feed, len(tape), progress, Audit(session) if check else None)
     finished = rows == len(tape)
     waiting: list[Waited] = session.broker.waiting() if hasattr(session.broker, "waiting") else []
@@ -253,7 +285,8 @@ def run(scenario: Scenario, *, progress: Progress | None = None, check: bool = F
         tape = load(scenario, feed)
     _know(scenario, tape)
     header = header_of(scenario)
-    return _run(tape, strategy, broker, scenario.account, scenario.risk, progress, check, _about(scenario, broker), header.text)
+    about = _about(scenario, broker)
+    return _run(tape, strategy, broker, scenario.account, scenario.risk, progress, check, about, header.text)
 
 
 def uncertainty(scenario: Scenario, chosen: Result, progress: Progress | None = None) -> Uncertainty:
@@ -322,11 +355,18 @@ def header_of(scenario: Scenario) -> Header:
 
 def _about(scenario: Scenario, broker: Any) -> dict[str, Any]:
     return {
+        "financing": scenario.financing,
+        "margin": scenario.margin,
         "scenario": scenario,
         "run_id": header_of(scenario).run,
         "notes": scenario.caveats,
-        "assumptions": broker.words() if hasattr(broker, "words") else (),
+        "assumptions": (*(broker.words() if hasattr(broker, "words") else ()), *_lent(scenario)),
     }
+
+
+def _lent(scenario: Scenario) -> list[str]:
+    """What the account's broker lends, and on what terms."""
+    return [*scenario.financing.words(), *(scenario.margin.words() if scenario.account.kind == "margin" else ())]
 
 
 def run_orders(
@@ -343,6 +383,8 @@ def run_orders(
     lot: str = "1",
     limit_through_ticks: int = 0,
     leverage_max: float | None = None,
+    financing: Mapping[str, Any] | Financing | None = None,
+    margin: Mapping[str, float] | Margin | None = None,
     limits: Limits | None = None,
     interval: str | None = None,
     stamps: str | None = None,
@@ -368,7 +410,10 @@ def run_orders(
     "volume_share", "square_root") and its number: bps, spread, k, y. *participation* is the share of a bar's volume that may be taken (None: all and
     more). *actions* are corporate actions: simulator.Split, Dividend, Delisting, Suspension and TradingHalt, mappings with the keys of a file of
     them, or its path; see simulator.feeds.tables.read_actions. *settlement_days* are those of a cash account. *tick* "0" is no price grid.
-    *leverage_max* None is no limit. The result has `fills`, `orders`, `bookings`, `cash` and `equity`.
+    *leverage_max* None is no limit. *financing* has any of the yearly rates borrow, rebate, debit and credit, the day_count ("act/360", "act/365"),
+    and loans, mappings with symbol, rate, available and since (see simulator.Financing); *margin* any of initial (1 / leverage_max),
+    maintenance_long, maintenance_short and buffer; what is left out is off. *instruments* may have a simulator.Future. The result has `fills`,
+    `orders`, `bookings`, `forced` (what the account's broker did), `cash` and `equity`.
     """
     from simulator.feeds.frames import tape_from_columns
 
@@ -396,9 +441,32 @@ def run_orders(
     here = Path()
     broker = plugins.build(plugins.find("tradewind.brokers", "simulated", here), settings, "run_orders")
     blotter: Any = plugins.find("tradewind.strategies", "blotter", here)
-    margin = Account(float(cash), account, inf if leverage_max is None else float(leverage_max), settlement_days)  # type: ignore[arg-type]  # checked by Account itself
+    asked = _keys("margin", margin)
+    share = asked.pop("initial", 0.0)
+    if not 0.0 <= share <= 1.0:
+        raise ScenarioError(f"margin.initial must be a share of market value in [0, 1], 0 is off, was {share!r}")
+    most = min(inf if leverage_max is None else float(leverage_max), 1.0 / share if share else inf)
+    owner = Account(float(cash), account, most, settlement_days)  # type: ignore[arg-type]  # checked by Account itself
+    upkeep = None if margin is None else plugins.build(Margin, {**_fields(NO_MARGIN), **asked}, "margin")
+    terms = None if financing is None else _financing(financing)
     names = {str(given): given for given in (_client_id(order) for order in wanted) if given is not None}
-    return _run(tape, blotter.of(plain), broker, margin, limits or Limits(), None, check, {"names": names})
+    about = {"names": names, "financing": terms, "margin": upkeep}
+    return _run(tape, blotter.of(plain), broker, owner, limits or Limits(), None, check, about)
+
+
+def _financing(given: Mapping[str, Any] | Financing) -> Financing:
+    """Rates of which those that are not given are off."""
+    if isinstance(given, Financing):
+        return given
+    asked = _keys("financing", given)
+    loans = tuple(loan if isinstance(loan, Loan) else plugins.build(Loan, dict(loan), "financing.loans") for loan in asked.pop("loans", ()))
+    made: Any = plugins.build(Financing, {"borrow": 0.0, "debit": 0.0, **asked}, "financing")
+    priced: Financing = replace(made, loans=loans)
+    return priced
+
+
+def _fields(given: Any) -> dict[str, Any]:
+    return {key: getattr(given, key) for key in given.__dataclass_fields__}
 
 
 def _is_number(given: Any) -> bool:
@@ -414,7 +482,7 @@ def _keys(name: str, given: Any) -> dict[str, Any]:
     if isinstance(given, Mapping):
         return {key: float(value) if _is_number(value) and key != "window" else value for key, value in given.items()}
     if hasattr(given, "__dataclass_fields__"):
-        return {key: getattr(given, key) for key in given.__dataclass_fields__}
+        return _fields(given)
     raise ScenarioError(f"run_orders.{name} must be a mapping such as {{'bps': 10}}, was {given!r}")
 
 

@@ -382,6 +382,10 @@ def _outcome(result: Result, spent: Spent) -> Iterator[tuple[str, str]]:
     for name in ("commission", "slippage"):
         bps = costs[f"{name}_bps"]
         yield name, f"{costs[name]:,.2f}" + ("" if bps is None else f" ({bps:.2f} bps of {costs['traded']:,.2f} traded)")
+    yield from ((kind, f"{amount:+,.2f}") for kind, amount in facts["booked"].items())
+    if result.forced:
+        reasons = Counter(x.reason for x in result.forced)
+        yield "forced", f"{counts['forced']:,} ({', '.join(f'{why}: {count:,}' for why, count in reasons.most_common())})"
     yield "halts", "; ".join(f"{_moment(x.at)} {x.measure} (equity {x.equity:,.2f}, floor {x.floor:,.2f})" for x in result.halts) or "none"
     yield from _listed("broker", result.assumptions)
     yield from _listed("notes", result.notes)

@@ -9,15 +9,17 @@ import sys
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass, field, fields, is_dataclass
 from datetime import date, time
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Final, Literal, NamedTuple
 
 from simulator import plugins
+from simulator.book.financing import Financing
 from simulator.errors import ScenarioError, SimulatorError, nearest
 from simulator.risk.limits import Account, Limits
+from simulator.risk.margin import Margin
 
 CHOICES: Final = {"feed": "kind", "strategy": "name", "broker": "name"}
 """The tables that choose a plug-in, and the key that does."""
@@ -25,6 +27,9 @@ CHOICES: Final = {"feed": "kind", "strategy": "name", "broker": "name"}
 GROUPS: Final = {"feed": plugins.FEEDS, "strategy": plugins.STRATEGIES, "broker": plugins.BROKERS}
 PORTS: Final = {"feed": "load", "strategy": "on_bars", "broker": "connect"}
 """The method that makes a class what its table needs."""
+
+TABLES: Final = {"account": Account, "risk": Limits, "financing": Financing, "margin": Margin}
+"""The tables that are settings of our own."""
 
 BARE_WORD: Final = re.compile(r"[^\s\"'\[\]{},=#]+")
 BARE_KEY: Final = re.compile(r"[A-Za-z0-9_-]+")
@@ -40,7 +45,7 @@ class Choice:
 
 @dataclass(frozen=True, slots=True)
 class Scenario:
-    """What to replay, with which strategy, broker, account and limits.
+    """What to replay, with which strategy, broker, account and limits. Financing and maintenance margin are on unless it says otherwise.
 
     *benchmark* is the instrument that the report compares with (None: an equal share of each). *folder* is where relative paths start. *text* is
     TOML of everything that decides the result, with defaults and overrides and without *folder*.
@@ -58,6 +63,8 @@ class Scenario:
     folder: Path
     text: str
     benchmark: str | None = None
+    financing: Financing = field(default_factory=Financing)
+    margin: Margin = field(default_factory=Margin)
     actions: ActionFiles | None = None
     known: KnownFiles | None = None
 
@@ -212,27 +219,25 @@ def _toml_value(text: str, override: str) -> Any:
 
 
 def _scenario(tables: dict[str, Any], path: Path) -> Scenario:
-    known = {"name", "title", "caveats", "seed", "benchmark", "feed", "strategy", "broker", "account", "risk", *FILES}
+    known = {"name", "title", "caveats", "seed", "benchmark", *CHOICES, *TABLES, *FILES}
     for key, value in tables.items():
         if key not in known:
             raise ScenarioError(f"no such key '{key}'{nearest(key, known)}{_home(key, value)}")
-    rest = {key: _tuples(value) for key, value in tables.items() if key not in ("feed", "strategy", "broker", "account", "risk", *FILES)}
+    rest = {key: _tuples(value) for key, value in tables.items() if key not in (*CHOICES, *TABLES, *FILES)}
     head: Any = plugins.build(_Head, {"name": path.stem, **rest}, "")
-    account: Any = plugins.build(Account, _table(tables, "account"), "account")
-    risk: Any = plugins.build(Limits, _table(tables, "risk"), "risk")
-    choices = {table: _choice(table, _table(tables, table)) for table in CHOICES}
+    terms: Any = {name: plugins.build(kind, _table(tables, name), name) for name, kind in TABLES.items()}
+    choices: Any = {table: _choice(table, _table(tables, table)) for table in CHOICES}
     folder = path.resolve().parent
     parts = {table: _part(table, choice, folder) for table, choice in choices.items()}
     named = {table: files(table, tables) for table in FILES if table in tables}
-    text = _text(head, choices, parts, {"account": account, "risk": risk, **named}, folder)
+    text = _text(head, choices, parts, {**terms, **named}, folder)
     return Scenario(
         head.name,
         head.title or head.name,
         head.caveats,
         head.seed,
         **choices,
-        account=account,
-        risk=risk,
+        **terms,
         folder=folder,
         text=text,
         benchmark=head.benchmark,

@@ -26,7 +26,7 @@ from simulator.book.orders import FloatArray
 from simulator.errors import DataError, PluginError, ScenarioError, SimulatorError, nearest
 from simulator.loop.journal import FILL, times_to_rows
 from simulator.loop.randomness import stream
-from simulator.loop.whole import Whole, form_of, run_whole
+from simulator.loop.whole import Whole, form_of, is_charged, run_whole
 from simulator.market.indicators import Readings
 from simulator.market.tape import Tape
 from simulator.report import metrics
@@ -164,7 +164,10 @@ class Desk:
         readings = Readings(tape, strategy.indicators() if hasattr(strategy, "indicators") else {}, self._readings)
         readings.catch_up()
         self._readings = readings
-        return run_whole(tape, strategy, broker, scenario.account, scenario.risk, readings)
+        whole = run_whole(tape, strategy, broker, scenario.account, scenario.risk, readings)
+        if whole is not None and is_charged(whole, tape, scenario.account, scenario.financing, scenario.margin):
+            return None
+        return whole
 
     def _check(self, scenario: Scenario, tape: Tape, whole: Whole) -> None:
         """Run the loop as well, and refuse arrays that trade otherwise."""

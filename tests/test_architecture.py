@@ -25,7 +25,7 @@ ROOMS = {
     "feeds": {"errors", "kernels", "market", "loop"},
     "report": {"errors", "kernels", "market", "book", "risk", "loop"},
     "plugins": {"errors"},
-    "scenarios": {"errors", "plugins", "risk"},
+    "scenarios": {"errors", "plugins", "book", "risk"},
     "sweeps": {"errors", "book", "market", "loop", "report", "scenarios", "assembly"},
     "scaffold": {"errors", "plugins"},
     "assembly": {"errors", "kernels", "market", "book", "ports", "risk", "loop", "feeds", "report", "plugins", "scenarios"},

@@ -19,6 +19,8 @@ bars = 300
 name = "{name}"
 [account]
 cash = 100_000.0
+[financing]
+debit = 0.0
 """
 
 AHEAD = """
@@ -155,3 +157,21 @@ def test_a_sweep_goes_by_a_metric_that_there_is(tmp_path: Path) -> None:
         sweeps.sweep(scenario(tmp_path), [()], metric="sharp")
     with pytest.raises(ScenarioError, match="workers must be at least 1, was 0"):
         sweeps.sweep(scenario(tmp_path), [()], workers=0)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "compiled"),
+    [
+        ([], True),
+        (["financing.debit=0.06"], False),
+        (["financing.credit=0.01"], False),
+        (["financing.debit=0.06", "account.kind=cash"], True),
+        (["margin.maintenance_long=1.0"], False),
+    ],
+)
+def test_a_trial_that_owes_something_is_run_by_the_loop(tmp_path: Path, overrides: list[str], compiled: bool) -> None:
+    """Compiled code knows no interest and no margin: a purchase for all of equity overdraws the account where it fills above the close."""
+    source, settings = scenario(tmp_path, "moving_average_cross"), ("strategy.fast=5", "strategy.slow=20")
+    (trial,) = sweeps.sweep(source, [settings], overrides=overrides).trials
+    assert trial.compiled == compiled
+    assert trial.figures["final_equity"] == simulator.run(simulator.load(source, [*overrides, *settings])).equity[-1]

@@ -79,6 +79,20 @@ class Halt(NamedTuple):
     floor: float
 
 
+class Forced(NamedTuple):
+    """What the account's broker did without being asked: it sent *order* for so many *lots*, or cancelled it (0 lots), for a `Reason`.
+
+    *had* is what there was and *needed* what there should have been: equity and margin, or shares borrowed and shares to be had.
+    """
+
+    order: int
+    instrument: int
+    lots: int
+    reason: int
+    had: float
+    needed: float
+
+
 class Booking(IntEnum):
     """Why money moves without a trade. Those from BORROW on are financing, and come after all others of their instant."""
 
@@ -139,4 +153,4 @@ class Adjusted(NamedTuple):
     trail: float = nan
 
 
-Event = Fill | FillBatch | Ended | Waited | Sliced | Replaced | Halt | Booked | Rescaled | Adjusted
+Event = Fill | FillBatch | Ended | Waited | Sliced | Replaced | Halt | Forced | Booked | Rescaled | Adjusted

@@ -90,6 +90,12 @@ class Reason(IntEnum):
     NO_AUCTION = 34
     SPLIT = 40
     DELISTED = 41
+    NO_LOCATE = 60
+    MARGIN = 61
+    CONTRACT_ENDED = 62
+    RECALLED = 63
+    MARGIN_CALL = 64
+    BANKRUPT = 65
 
     @property
     def words(self) -> str:
@@ -133,6 +139,12 @@ _WORDS = {
     Reason.NO_AUCTION: "no bar of this data is known to be the last of its session",
     Reason.SPLIT: "split while it was worked in slices",
     Reason.DELISTED: "delisted",
+    Reason.NO_LOCATE: "no shares to borrow",
+    Reason.MARGIN: "initial margin",
+    Reason.CONTRACT_ENDED: "the contract has expired",
+    Reason.RECALLED: "borrowed shares recalled",
+    Reason.MARGIN_CALL: "margin call",
+    Reason.BANKRUPT: "the account is bankrupt",
 }
 
 

@@ -26,6 +26,8 @@ class Files:
     "09:30-16:00 America/New_York", or the exchange whose calendar has them ("XNYS"), with its half days and holidays.
     A file without a symbol column is of *symbol*, or of what its name says. *columns* maps our names to the file's: `{close = "Adj Close"}`.
     *currencies* are those of symbols that are not in dollars (`{SAP = "EUR"}`), and *rates* the symbols that are rates of exchange: EURUSD.
+    *futures* says of symbols that they are futures: `{ES = {multiplier = 50, expires = "2020-03-20"}}`, and initial_margin and
+    maintenance_margin in money a contract.
     """
 
     paths: tuple[str, ...]
@@ -43,6 +45,7 @@ class Files:
     columns: dict[str, str] = field(default_factory=dict)
     currencies: dict[str, str] = field(default_factory=dict)
     rates: tuple[str, ...] = ()
+    futures: dict[str, dict[str, float | str]] = field(default_factory=dict)
 
     def load(self, *, seed: int, folder: Path) -> Tape:
         """The tape of all files. *seed* changes nothing. Raises DataError for files that cannot be read or believed."""
@@ -70,6 +73,7 @@ def read_bars(
     columns: Mapping[str, str] | None = None,
     currencies: Mapping[str, str] | None = None,
     rates: Sequence[str] = (),
+    futures: Mapping[str, Mapping[str, float | str]] | None = None,
 ) -> Tape:
     """The tape of a CSV (also .csv.gz) or Parquet file, or of a folder of them; see `Files` for what must be declared.
 
@@ -92,6 +96,7 @@ def read_bars(
         columns=columns,
         currencies=currencies,
         rates=tuple(rates),
+        futures=futures,
     )
     return _tape([Path(path)], symbol, declared)
 

@@ -15,13 +15,14 @@ from simulator.errors import DataError, nearest
 from simulator.feeds.checks import PRICES, Read, Stamps, Where, passed, stamps_of
 from simulator.market.calendars import is_exchange, local_date, parse_hours, parse_interval, parse_zone, session_times, utc_of
 from simulator.market.exchanges import Exchange
-from simulator.market.instruments import Instrument
+from simulator.market.instruments import Future, Instrument
 from simulator.market.tape import DAY, FloatArray, IntArray, Tape, Truth
 
 if TYPE_CHECKING:
     import pandas as pd
 
 STAMP_NAMES: Final = ("date", "datetime", "timestamp", "time")
+CONTRACT: Final = ("multiplier", "initial_margin", "maintenance_margin", "expires")
 WANTED: Final = ("date", *PRICES, "volume", "symbol")
 
 
@@ -41,6 +42,7 @@ class Declarations(TypedDict, total=False):
     columns: Mapping[str, str] | None
     currencies: Mapping[str, str] | None
     rates: tuple[str, ...]
+    futures: Mapping[str, Mapping[str, float | str]] | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,6 +53,7 @@ class Declared:
     *interval*, its length. Times without a zone are UTC unless *timezone* names one. *hours* ("09:30-16:00 America/New_York") are those of a session:
     without them it is the UTC day, or that of *timezone*. *columns* maps our names (date, open, high, low, close, volume, symbol) to the source's.
     *currencies* are those of symbols that are not in dollars, and *rates* the symbols that are rates of exchange; see simulator.book.currencies.
+    *futures* says of symbols that they are futures: multiplier, initial_margin, maintenance_margin and expires, see market.instruments.Future.
     Raises DataError, with *key* before the setting's name, for what cannot be meant.
     """
 
@@ -67,6 +70,7 @@ class Declared:
     columns: Mapping[str, str] | None = field(default=None, hash=False)
     currencies: Mapping[str, str] | None = field(default=None, hash=False)
     rates: tuple[str, ...] = ()
+    futures: Mapping[str, Mapping[str, float | str]] | None = field(default=None, hash=False)
     key: str = ""
 
     def __post_init__(self) -> None:
@@ -78,6 +82,13 @@ class Declared:
         ):
             if getattr(self, name) not in known:
                 raise DataError(f"{self.key}{name} must be {' or '.join(repr(x) for x in known if x)}, was {getattr(self, name)!r}")
+        for symbol, terms in (self.futures or {}).items():
+            for name in terms:
+                if name not in CONTRACT:
+                    raise DataError(f"{self.key}futures.{symbol}: no such key {name!r}{nearest(name, CONTRACT)}")
+                if isinstance(terms[name], str) != (name == "expires"):
+                    raise DataError(f"{self.key}futures.{symbol}: {name} must be {'text' if name == 'expires' else 'a number'}, was {terms[name]!r}")
+            self.instrument(symbol)
         for name in self.columns or ():
             if name not in WANTED:
                 raise DataError(f"{self.key}columns: no such key {name!r}{nearest(name, WANTED)}")
@@ -155,6 +166,9 @@ class Declared:
     def instrument(self, symbol: str) -> Instrument:
         kind = "rate" if symbol in self.rates else "equity"
         currency = (self.currencies or {}).get(symbol, symbol[3:] if kind == "rate" else "USD")
+        if self.futures and symbol in self.futures:
+            terms: dict[str, Any] = dict(self.futures[symbol])
+            return Future(symbol, tick=self.tick, lot=self.lot, currency=currency, **terms)
         return Instrument(symbol, kind, self.tick, self.lot, currency=currency)
 
     def truth(self, source: str) -> Truth:
@@ -204,7 +218,7 @@ def tape_from_tables(tables: Sequence[Table], declared: Declared, source: str) -
     """The tape of *tables* that were declared alike; instruments stand in the order in which they come."""
     reads = [read for table in tables for read in table.by_instrument(declared)]
     symbols = dict.fromkeys(read.symbol for read in reads)
-    for name, said in (("currencies", declared.currencies or ()), ("rates", declared.rates)):
+    for name, said in (("currencies", declared.currencies or ()), ("rates", declared.rates), ("futures", declared.futures or ())):
         for symbol in said:
             if symbol not in symbols:
                 raise DataError(f"{declared.key}{name}: there are no bars of {symbol!r}{nearest(symbol, symbols)}")

@@ -10,8 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from simulator.book.currencies import CurrencyPortfolio, currencies_of, open_portfolio
+from simulator.book.currencies import CurrencyPortfolio, currencies_of
 from simulator.book.fills import Fill
+from simulator.book.futures import futures_of, open_portfolio
 from simulator.loop import journal as rows
 from simulator.loop.journal import ROW, MemoryJournal
 from simulator.loop.session import Session
@@ -27,7 +28,7 @@ class Audit:
         self.journal, self.read = session.journal, 0
         self.tape = portfolio.bars.tape
         self.shadow = open_portfolio(portfolio.bars, portfolio.cash)
-        self.currencies = currencies_of(self.tape)
+        self.currencies, self.futures = currencies_of(self.tape), futures_of(self.tape)
         self.start = portfolio.cash
         self.equity = portfolio.cash
         self.marks = np.zeros(self.tape.width)
@@ -61,7 +62,9 @@ class Audit:
         assert state == kept, f"bar {bars.row}: the journal's fold is not the session's state: {kept} against {state}"
         units = [self.tape.instruments[i].units(int(portfolio.lots[i])) * self.tape.instruments[i].multiplier for i in range(self.tape.width)]
         rates = [self._rate(i, marks) for i in range(self.tape.width)]
-        values = [unit * mark * rate for unit, mark, rate in zip(units, marks.tolist(), rates, strict=True)]
+        # A future counts from its last settlement, which its average is.
+        bases = [portfolio.averages[i] if i in self.futures else 0.0 for i in range(self.tape.width)]
+        values = [unit * (mark - base) * rate for unit, mark, base, rate in zip(units, marks.tolist(), bases, rates, strict=True)]
         worth = fsum([portfolio.cash, portfolio.receivable, *values])
         equity = portfolio.equity
         scale = max(abs(equity), abs(portfolio.cash), 1.0)
@@ -86,6 +89,9 @@ class Audit:
         self.shadow.settle([rows.settled(row)])
         if i < 0:
             return float(amount + receivable)
+        if i in self.futures:
+            # What is settled was equity before.
+            return 0.0
         if kind == rows.RESCALED:
             old, self.marks[i] = float(self.marks[i]), amount
             return float(self.shadow.sizes[i]) * amount - size * old if size else 0.0

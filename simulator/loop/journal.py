@@ -14,17 +14,19 @@ from typing import Any, Final
 
 import numpy as np
 
-from simulator.book.currencies import open_portfolio
-from simulator.book.fills import Adjusted, Booked, Booking, Ended, Event, Fill, FillBatch, Halt, Replaced, Rescaled, Sliced, Waited
+from simulator.book.fills import Adjusted, Booked, Booking, Ended, Event, Fill, FillBatch, Forced, Halt, Replaced, Rescaled, Sliced, Waited
+from simulator.book.futures import open_portfolio
 from simulator.book.orders import Cancel, FloatArray, IntArray, Order, OrderBatch, Refusal, Remark, Replace, Wish
 from simulator.book.portfolio import Portfolio
 from simulator.kernels import batches
 from simulator.market.tape import Bars, Tape
 
-# The phases of one instant that write: corporate actions and settlement, financing, resting orders meet the bar, risk limits, new orders.
+# The phases of one instant that write: corporate actions and settlement, financing, resting orders meet the bar, margin, risk
+# limits, new orders.
 SETTLE: Final = 1
 FINANCE: Final = 2
 WORK: Final = 3
+MARGIN: Final = 4
 RISK: Final = 5
 SEND: Final = 7
 
@@ -45,12 +47,13 @@ CONDITIONS: Final = 14
 BOOKED: Final = 15
 RESCALED: Final = 16
 ADJUSTED: Final = 17
+FORCED: Final = 18
 
 KINDS: Final = (
     *("", "order", "order", "cancel", "replace", "refused", "fill", "ended", "waited", "slice", "halt", "clear", "replaced", "remark", "conditions"),
-    *("booked", "split", "adjusted"),
+    *("booked", "split", "adjusted", "forced"),
 )
-PHASES: Final = {SETTLE: "settle", FINANCE: "finance", WORK: "work", RISK: "risk", SEND: "send"}
+PHASES: Final = {SETTLE: "settle", FINANCE: "finance", WORK: "work", MARGIN: "margin", RISK: "risk", SEND: "send"}
 """The words for the phases."""
 
 ROW: Final = np.dtype(
@@ -85,6 +88,7 @@ conditions     of the order before: lots the oco, a trail, b trail_fraction, d u
 booked         instrument: -1 is the whole account; lots by how much the position changed, a amount, b receivable, c price, d kind
 split          lots by how much the position changed, a the rescaled mark, d up, e down
 adjusted       lots more that are left of the order, a limit, b stop, c trail
+forced         lots: 0 where the order was cancelled, a what there was, b what was needed, e reason
 """
 pack: Final = Struct("<qhhiqqdddqq").pack
 
@@ -156,6 +160,8 @@ class MemoryJournal:
             rows += pack(at, phase, REPLACED, instrument, order, lots, limit, stop, 0.0, kind + 256 * tif, event.old)
         elif isinstance(event, Halt):
             rows += pack(at, RISK, HALT, 0, event.measure, 0, event.equity, event.floor, 0.0, 0, 0)
+        elif isinstance(event, Forced):
+            rows += pack(at, MARGIN, FORCED, event.instrument, event.order, event.lots, event.had, event.needed, 0.0, 0, event.reason)
         elif isinstance(event, Booked):
             rows += pack(at, phase, BOOKED, event.instrument, 0, event.lots, event.amount, event.receivable, event.price, event.kind, 0)
         elif isinstance(event, Rescaled):

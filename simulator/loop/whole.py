@@ -9,7 +9,8 @@ Besides `on_bars` such a strategy has one of these methods, which say for each b
 | `holdings(past)` | (rows, instruments), units | `view.hold(holdings[row])` |
 
 *past* has columns where the view has rows: `past["close"]`, `past["fast"]`, each (rows, instruments). A value of row t may use rows up to t alone.
-That it does shows only beside a run by the loop, which is why a sweep compares the two.
+That it does shows only beside a run by the loop, which is why a sweep compares the two. A whole run knows nothing of financing and maintenance
+margin: whoever has these asks `is_charged`, and leaves what is to the loop.
 """
 
 from __future__ import annotations
@@ -21,12 +22,15 @@ from typing import Any
 
 import numpy as np
 
+from simulator.book.financing import Financing
+from simulator.book.futures import futures_of
 from simulator.book.orders import FloatArray, IntArray
 from simulator.errors import PluginError, ViewError, nearest
 from simulator.kernels import runs
 from simulator.market.indicators import Readings
 from simulator.market.tape import FIELDS, Tape
 from simulator.risk.limits import Account, Limits
+from simulator.risk.margin import Margin
 
 FORMS = {"weights": runs.WEIGHTS, "signals": runs.SIGNALS, "holdings": runs.HOLDINGS}
 ON_HALT = {"freeze": runs.FREEZE, "cancel": runs.CANCEL, "flatten": runs.FLATTEN}
@@ -76,6 +80,24 @@ class Whole:
     halts: int
 
 
+def is_charged(whole: Whole, tape: Tape, account: Account, financing: Financing, margin: Margin) -> bool:
+    """Whether what a compiled run owes, or has idle, would have cost or earned something, or would have been called: then it went otherwise."""
+    bars, _, instruments, lots, _ = whole.fills
+    prices, _, commissions = whole.money
+    spent = lots * tape.terms[instruments, 0] / tape.terms[instruments, 1] * tape.terms[instruments, 2] * prices + commissions
+    cash = account.cash - np.bincount(bars, spent, len(whole.equity)).cumsum()
+    own = np.argsort(instruments, kind="stable")
+    held = lots[own].cumsum()
+    first = np.flatnonzero(np.append(True, instruments[own][1:] != instruments[own][:-1])[: len(own)])
+    before = np.repeat(held[first] - lots[own][first], np.diff(np.append(first, len(own))))
+    called = account.kind == "margin" and bool(margin.maintenance_long or margin.maintenance_short)
+    if (held < before).any():
+        return called or financing.accrues
+    if called and not (whole.equity >= margin.maintenance_long * (whole.equity - cash)).all():
+        return True
+    return bool(financing.credit or (financing.debit and (cash < 0.0).any()))
+
+
 def form_of(strategy: object) -> str | None:
     """The name of the method by which a strategy states its decisions as arrays, if it has one."""
     return next((name for name in FORMS if callable(getattr(strategy, name, None))), None)
@@ -109,6 +131,8 @@ def run_plan(
     first: int = 0,
 ) -> Whole | None:
     """Run weights, holdings or a list of orders (see simulator.kernels.runs) from the row *first* on; None where only the loop can tell."""
+    if futures_of(tape):
+        return None
     market_at, settings = numbers
     leverage = account.leverage_max if account.kind == "margin" else inf
     maxima = np.array([limits.gross_max, limits.net_max, limits.name_max, limits.notional_max, leverage])

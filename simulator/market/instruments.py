@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import date
 from decimal import Decimal, InvalidOperation
 from fractions import Fraction
 
@@ -10,6 +11,7 @@ from simulator.errors import DataError
 from simulator.kernels import rules
 
 CLOSE = Fraction(1, 10**9)
+NEVER = 2**62
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,3 +71,33 @@ class Instrument:
     def units(self, lots: int) -> float:
         """*lots* in shares or contracts, rounded once."""
         return rules.units(lots, self.lot_up, self.lot_down)
+
+
+@dataclass(frozen=True, slots=True)
+class Future(Instrument):
+    """A contract that is settled in cash each day: nothing is paid for it, and what it gains or loses moves at the next session's first instant.
+
+    *initial_margin* and *maintenance_margin* are money a contract (0 is none). After the session *expires* ("2020-03-20"; empty: never) it is settled
+    at its last close. A lot is one contract, of *multiplier* times the price.
+    """
+
+    kind: str = "future"
+    initial_margin: float = 0.0
+    maintenance_margin: float = 0.0
+    expires: str = ""
+    expiry: int = field(init=False, compare=False, repr=False)
+
+    def __post_init__(self) -> None:
+        Instrument.__post_init__(self)
+        for name in ("initial_margin", "maintenance_margin"):
+            if not 0.0 <= getattr(self, name) < float("inf"):
+                raise DataError(f"future {self.symbol!r}: {name} must be money a contract, 0 or above, was {getattr(self, name)!r}")
+        if self.maintenance_margin > self.initial_margin:
+            raise DataError(
+                f"future {self.symbol!r}: maintenance_margin must be at most initial_margin, {self.initial_margin:g}, was {self.maintenance_margin!r}"
+            )
+        try:
+            day = date.fromisoformat(self.expires).toordinal() - date(1970, 1, 1).toordinal() if self.expires else NEVER
+        except ValueError:
+            raise DataError(f"future {self.symbol!r}: expires must be a date such as '2020-03-20', was {self.expires!r}") from None
+        object.__setattr__(self, "expiry", day)

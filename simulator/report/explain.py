@@ -215,7 +215,7 @@ def story(record: Record, tape: Tape, order: int) -> Iterator[Part]:
 def _decision(telling: Telling, record: Record, own: Sequence[Entry], made: Entry) -> Iterator[Part]:
     """Where an order comes from, what it asks for, what the bar was like after which it was decided, and how the checks went."""
     assert telling.tape is not None
-    asked, instrument = own[0], telling.instrument(made)
+    asked, instrument = next(x for x in own if x.kind != rows.FORCED), telling.instrument(made)
     if made.e:
         origin = telling.made(made.e)
         yield "slice of" if made.kind == rows.SLICED else "replaces", telling.event(origin) if origin else f"order {made.e}, which there never was"
@@ -228,6 +228,9 @@ def _decision(telling: Telling, record: Record, own: Sequence[Entry], made: Entr
     yield "bar", ", ".join(f"{name} {value}" for name, value in bar if value) or "there was none"
     for entry in telling.entries(telling.of_kind(rows.HALT) & (telling.table["at"] == asked.at)):
         yield "halt", halt(entry)
+    for entry in own:
+        if entry.kind == rows.FORCED and entry.lots:
+            yield "sent by", telling.event(entry)
     for entry in telling.entries(telling.of_kind(rows.REMARK) & (telling.table["at"] == asked.at)):
         if entry.instrument in (-1, instrument):
             yield "remark", telling.words(entry)

@@ -178,6 +178,7 @@ def summary(result: Result) -> dict[str, Any]:
             "fills": len(result.fills),
             "orders": len(result.orders),
             "orders_by_state": dict(Counter(order.state for order in result.orders)),
+            "forced": len(result.forced),
             "halts": sum(halt.measure != "resumed" for halt in result.halts),
         },
         "notes": list(result.notes),
@@ -322,8 +323,8 @@ def journal_table(result: Result) -> pa.Table:
     priced = wished | replacing
     filled, ended, waited, halted = where(journal.FILL), where(journal.ENDED), where(journal.WAITED), where(journal.HALT)
     sliced, refused, conditions = where(journal.SLICED), where(journal.REFUSED), where(journal.CONDITIONS)
-    booked, split, adjusted = where(journal.BOOKED), where(journal.RESCALED), where(journal.ADJUSTED)
-    settled = booked | split | adjusted
+    booked, split, adjusted, forced = where(journal.BOOKED), where(journal.RESCALED), where(journal.ADJUSTED), where(journal.FORCED)
+    settled = booked | split | adjusted | forced
     placed = (wished | filled | ended | waited | conditions | settled | where(journal.CLEARED, journal.REMARK)) & (rows["instrument"] >= 0)
     everywhere = np.ones(len(rows), np.bool_)
     whys = np.where(refused, np.where(refused, rows["c"], 0.0).astype(np.int64), e)
@@ -355,7 +356,7 @@ def journal_table(result: Result) -> pa.Table:
             "taker": pa.array(d == 1, mask=~filled),
             "ambiguous": pa.array(e == 1, mask=~filled),
             "state": words(d, {code: str(state) for code, state in STATE_OF.items()}, ended),
-            "reason": words(whys, {int(x): x.words for x in Reason}, ended | waited | refused),
+            "reason": words(whys, {int(x): x.words for x in Reason}, ended | waited | refused | forced),
             "first": stamps(rows["lots"], waited),
             "last": stamps(d, waited),
             "measure": words(rows["order"], {int(x): x.name.lower() for x in Measure}, halted),
@@ -366,5 +367,7 @@ def journal_table(result: Result) -> pa.Table:
             "receivable": numbers(rows["b"], booked),
             "up": numbers(d, split),
             "down": numbers(e, split),
+            "had": numbers(rows["a"], forced),
+            "needed": numbers(rows["b"], forced),
         }
     )

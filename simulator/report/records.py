@@ -218,7 +218,7 @@ def journal_of(table: pa.Table, symbols: Sequence[str]) -> MemoryJournal:
     kind = columns.codes("kind", _first(enumerate(KINDS)))
     fill, ended, waited, halt, refused = (kind == x for x in (rows.FILL, rows.ENDED, rows.WAITED, rows.HALT, rows.REFUSED))
     priced, conditions = np.isin(kind, PRICED), kind == rows.CONDITIONS
-    booked, split, adjusted = (kind == x for x in (rows.BOOKED, rows.RESCALED, rows.ADJUSTED))
+    booked, split, adjusted, forced = (kind == x for x in (rows.BOOKED, rows.RESCALED, rows.ADJUSTED, rows.FORCED))
     reason = columns.codes("reason", {x.words: int(x) for x in Reason})
     instrument = columns.codes("symbol", _first(enumerate(symbols)), -1)
     form = columns.codes("order_kind", {x.name.lower(): int(x) for x in OrderKind}) + 256 * columns.codes(
@@ -233,9 +233,11 @@ def journal_of(table: pa.Table, symbols: Sequence[str]) -> MemoryJournal:
     made["order"] = np.where(halt, columns.codes("measure", {x.name.lower(): int(x) for x in Measure}), columns.whole("order"))
     made["lots"] = np.select([waited, conditions], [columns.whole("first"), columns.whole("oco")], columns.whole("lots"))
     limit, stop, trail, fraction = (columns.real(name, np.nan) for name in ("limit", "stop", "trail", "trail_fraction"))
-    shapes = [priced | adjusted, conditions, fill | split, halt, booked]
-    made["a"] = np.select(shapes, [limit, trail, columns.real("price"), columns.real("equity"), columns.real("amount")])
-    made["b"] = np.select(shapes, [stop, fraction, columns.real("slippage"), columns.real("floor"), columns.real("receivable")])
+    shapes = [priced | adjusted, conditions, fill | split, halt, booked, forced]
+    made["a"] = np.select(shapes, [limit, trail, columns.real("price"), columns.real("equity"), columns.real("amount"), columns.real("had")])
+    made["b"] = np.select(
+        shapes, [stop, fraction, columns.real("slippage"), columns.real("floor"), columns.real("receivable"), columns.real("needed")]
+    )
     made["c"] = np.select([fill, refused, booked, adjusted], [columns.real("commission"), reason.astype(float), columns.real("price", np.nan), trail])
     booking = columns.codes("booking", {x.words: int(x) for x in Booking})
     made["d"] = np.select(
@@ -244,7 +246,7 @@ def journal_of(table: pa.Table, symbols: Sequence[str]) -> MemoryJournal:
         form,
     )
     made["e"] = np.select(
-        [ended | waited, fill, split],
+        [ended | waited | forced, fill, split],
         [reason, columns.whole("ambiguous"), columns.whole("down")],
         columns.whole("parent") + columns.whole("replaces"),
     )

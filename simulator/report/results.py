@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from simulator.book.currencies import CurrencyPortfolio, currencies_of, open_portfolio
+from simulator.book.currencies import CurrencyPortfolio, currencies_of
 from simulator.book.fills import Booking, Fill, Waited
+from simulator.book.futures import futures_of, open_portfolio
 from simulator.book.orders import FloatArray, IntArray, OrderKind, OrderState, Reason, TimeInForce
 from simulator.kernels import rules, tapes
 from simulator.loop import journal as rows
@@ -99,6 +100,21 @@ class HaltRow(NamedTuple):
     floor: float
 
 
+class ForcedRow(NamedTuple):
+    """What the account's broker did without being asked: it sent *order* for *quantity* units, or cancelled it (0). *had* is what there was, *needed*
+    what there should have been: equity and margin, or shares borrowed and shares to be had.
+    """
+
+    at: int
+    bar: int
+    order: int
+    symbol: str
+    quantity: float
+    reason: str
+    had: float
+    needed: float
+
+
 class Result:
     """The outcome of a run over the first *rows* bars of *tape*."""
 
@@ -138,7 +154,7 @@ class Result:
 
     @cached_property
     def _curve(self) -> tuple[FloatArray, float]:
-        if currencies_of(self.tape):
+        if currencies_of(self.tape) or futures_of(self.tape):
             account, equity = self._replayed
             return equity, account.cash
         moves, out = self._moves, np.empty(self.rows)
@@ -312,6 +328,16 @@ class Result:
         """Halts of trading, and their ends."""
         halts = self._table[self._table["kind"] == rows.HALT].tolist()
         return [HaltRow(at, Measure(measure).name.lower(), equity, floor) for at, _, _, _, measure, _, equity, floor, _, _, _ in halts]
+
+    @cached_property
+    def forced(self) -> list[ForcedRow]:
+        """Orders that the account's broker sent or cancelled by itself: recalls, margin calls, bankruptcy."""
+        forced, instruments = self._table[self._table["kind"] == rows.FORCED], self.tape.instruments
+        bars = times_to_rows(self.tape, forced["at"]).tolist()
+        return [
+            ForcedRow(at, bar, order, instruments[i].symbol, instruments[i].units(lots), Reason(reason).words, had, needed)
+            for bar, (at, _, _, i, order, lots, had, needed, _, _, reason) in zip(bars, forced.tolist(), strict=True)
+        ]
 
     def fills_frame(self) -> pd.DataFrame:
         """`fills` as a DataFrame."""

@@ -215,9 +215,24 @@ def _adjusted(telling: Telling, entry: Entry) -> str:
     return f"{telling.name(entry.order)} is rescaled by the split: {', '.join([more, *prices])}"
 
 
+def _forced(telling: Telling, entry: Entry) -> str:
+    what = f"{'buy' if entry.lots > 0 else 'sell'} {telling.units(entry.instrument, entry.lots)} {telling.symbol(entry.instrument)}"
+    done = f"is sent to {what}" if entry.lots else "is to be cancelled"
+    reason = Reason(entry.e)
+    if reason == Reason.RECALLED:
+        why = f"{quantity(entry.a)} are borrowed, {quantity(entry.b)} can be"
+    elif reason == Reason.MARGIN_CALL:
+        why = f"equity {money(entry.a)} is below the margin of {money(entry.b)}"
+    else:
+        why = f"equity is {money(entry.a)}"
+    return f"{telling.name(entry.order)} {done} by the account's broker: {reason.words}: {why}"
+
+
 def halt(entry: Entry) -> str:
     """A halt of trading, or its end."""
     measure = Measure(entry.order)
+    if measure == Measure.BANKRUPT:
+        return f"the account is bankrupt, with an equity of {money(entry.a)}: trading stops for good"
     if measure == Measure.RESUMED:
         return f"trading goes on, at an equity of {money(entry.a)}"
     return f"{measure.name.lower().replace('_', ' ')}: equity {money(entry.a)} fell below {money(entry.b)}"
@@ -238,6 +253,7 @@ EVENTS: Final[dict[int, Callable[[Telling, Entry], str]]] = {
     rows.WAITED: _waited,
     rows.HALT: lambda telling, x: halt(x),
     rows.BOOKED: _booked,
+    rows.FORCED: _forced,
     rows.RESCALED: lambda telling, x: f"{telling.symbol(x.instrument)} is split {x.d} for {x.e}: its last price becomes {price(x.a)}",
     rows.ADJUSTED: _adjusted,
     rows.REMARK: lambda telling, x: f"the strategy remarks{f' of {telling.symbol(x.instrument)}' if x.instrument >= 0 else ''}: {telling.words(x)}",

@@ -29,6 +29,7 @@ class Measure(IntEnum):
     DRAWDOWN = 1
     DAILY_LOSS = 2
     RESUMED = 3
+    BANKRUPT = 4
 
 
 def floor_of(equity: float, loss_max: float) -> float:
@@ -129,11 +130,17 @@ class RiskEngine:
             return NO_WISHES
         if isinstance(proposed, OrderBatch):
             return self._review_batch(proposed, portfolio, {})
-        return self._review_each(proposed, portfolio, [], {})
+        return self._review_each(proposed, portfolio, [], {}, [])
 
     def _act(self, proposed: Proposal, portfolio: Portfolio) -> tuple[Sequence[Wish], Sequence[Refusal]]:
-        """Do what a halt asks for (cancel, flatten or nothing), then look at the proposals as any others."""
+        """Do what a halt asks for, then look at the proposals as any others."""
         self.acting = False
+        approved, added = self._measures(portfolio)
+        wishes: Sequence[Wish] = [proposed] if isinstance(proposed, OrderBatch) else proposed or ()
+        return self._review_each(wishes, portfolio, approved, added, [])
+
+    def _measures(self, portfolio: Portfolio) -> tuple[list[Wish], dict[int, int]]:
+        """What a halt asks for (cancel, flatten or nothing), and what is held by instrument if that trades."""
         approved: list[Wish] = []
         added: dict[int, int] = {}
         if self.limits.on_halt != "freeze":
@@ -144,8 +151,7 @@ class RiskEngine:
             for i in np.flatnonzero(portfolio.lots).tolist():
                 approved.append(Order(self.ids.next(), i, -int(portfolio.lots[i])))
                 added[i] = 0
-        wishes: Sequence[Wish] = [proposed] if isinstance(proposed, OrderBatch) else proposed or ()
-        return self._review_each(wishes, portfolio, approved, added)
+        return approved, added
 
     def _review_each(
         self,
@@ -153,6 +159,7 @@ class RiskEngine:
         portfolio: Portfolio,
         approved: list[Wish],
         added: dict[int, int],
+        refused: list[Refusal],
     ) -> tuple[Sequence[Wish], Sequence[Refusal]]:
         """Each wish in turn. *added* is what this review has changed: by instrument, the lots held if all that was let through trades."""
         bars, portfolio_lots, pending, halted = portfolio.bars, self._lots, self._pending, self.halted
@@ -160,7 +167,6 @@ class RiskEngine:
         gross_max, net_max, name_max, notional_max, leverage_max = self._bounds
         rate_max = self.limits.rate_max
         equity, gross, net = portfolio.prospects(self._on_the_way(portfolio, added) if added else self.broker.pending)
-        refused: list[Refusal] = []
         for wish in proposed:
             if isinstance(wish, Order):
                 _, i, lots, _, _, _, _, client_id, _, conditions = wish

@@ -17,14 +17,32 @@ import pytest
 from hypothesis import given
 from random_markets import Case, Random, random_cases
 
-from simulator import DAY, DataError, Proposal, Reason, Remark, Result, ScenarioError, SimulatorError, Tape, View, load, scenarios
+from simulator import DAY, Booking, DataError, Proposal, Reason, Remark, Result, ScenarioError, SimulatorError, Tape, View, load, scenarios
 from simulator.assembly import assemble, drive, header_of, parts, rehearse, run
 from simulator.kernels.rules import REJECTED
 from simulator.loop.clocks import PacedClock
-from simulator.loop.journal import CONDITIONS, ENDED, FILL, HALT, ORDER, REFUSED, REMARK, REPLACED, RISK, SEND, MemoryJournal, pack
+from simulator.loop.journal import (
+    ADJUSTED,
+    BOOKED,
+    CONDITIONS,
+    ENDED,
+    FILL,
+    FORCED,
+    HALT,
+    ORDER,
+    REFUSED,
+    REMARK,
+    REPLACED,
+    RESCALED,
+    RISK,
+    SEND,
+    MemoryJournal,
+    pack,
+)
 from simulator.loop.store import Header
 from simulator.report import folders
 from simulator.report.records import Record, Wait, journal_of, load_tape, read
+from simulator.risk.engine import Measure
 
 CSV = "date,open,high,low,close,volume\n" + "".join(f"2024-01-{day:02d},{day},{day + 1},{day - 1},{day},1000\n" for day in range(2, 28))
 OWN = '[feed]\nkind = "files"\npaths = ["prices.csv"]\n[strategy]\nname = "buy_and_hold"\n'
@@ -78,6 +96,13 @@ def test_a_journal_reads_back_byte_for_byte(case: Case) -> None:
         (REFUSED, 0, 8, 5, nan, nan, float(Reason.GROSS), 0, 7),
         (REMARK, -1, 9, 0, 0.0, 0.0, 0.0, 0, 0),
         (HALT, 0, 2, 0, -5.0, -inf, 0.0, 0, 0),
+        (HALT, 0, Measure.BANKRUPT, 0, -5.0, 0.0, 0.0, 0, 0),
+        (BOOKED, -1, 0, 0, -1.5, 0.0, 100.0, Booking.INTEREST, 0),
+        (BOOKED, 1, 0, -5, 2.5, 0.5, nan, Booking.DELISTING, 0),
+        (RESCALED, 0, 0, -1, 50.0, 0.0, 0.0, 2, 1),
+        (ADJUSTED, 1, 7, -3, nan, 12.5, 0.25, 0, 0),
+        (FORCED, 1, 7, 0, 1.5, 2.5, 0.0, 0, Reason.MARGIN_CALL),
+        (FORCED, 0, 8, -4, -1.5, 0.0, 0.0, 0, Reason.BANKRUPT),
     ],
 )
 def test_a_row_of_each_sort_reads_back(row: tuple[Any, ...]) -> None:
