@@ -52,8 +52,7 @@ class LeveragedBasket:
     sleeves' own costs and interest apart).
 
     Every *every* bars, where leverage is *band* away from what it should be, and whenever a new call is listed, holdings move to their targets in
-    *slices* equal parts, one a bar. A call is never held beyond its expiry: what is left at the bar before is sold, and meets the price at which it
-    settles.
+    *slices* equal parts, one a bar. What is left of a call when it expires is settled in cash.
 
     The idea is that of the volatility-targeted fund (Moreira and Muir, "Volatility-managed portfolios", 2017), and of basket options as leverage (the
     founding document, after the hearings on Renaissance's). Risks: leverage multiplies losses and costs, and trailing volatility is late for a crash;
@@ -180,15 +179,11 @@ class LeveragedBasket:
                 view.plot("sleeves", way, equity)
 
     def _orders(self, view: View) -> OrderBatch | None:
-        """The next slice, and whatever is left of a call that expires with the next bar."""
+        """The next slice, and what came to nothing of those before."""
         wanted = self.asked
         if self.plan is not None:
             wanted = self.plan.next()
             self.plan = None if self.plan.over else self.plan
-        for call in self.listed[-2:]:
-            if call.row + self.terms.life - view.row <= 1 and wanted[call.instrument]:
-                wanted = wanted.copy()
-                wanted[call.instrument] = 0
         lots = np.array(view.lots, np.int64)
         due = (wanted != self.asked) & (view.ages == 0)
         if not view.open_orders:

@@ -12,6 +12,7 @@ import numpy as np
 
 from simulator.errors import DataError, ScenarioError
 from simulator.feeds.packaged import Packaged
+from simulator.market.actions import Actions, Delisting
 from simulator.market.instruments import Instrument
 from simulator.market.tape import FloatArray, Tape
 from simulator.models.basket_calls import BASE, CallTerms
@@ -26,9 +27,9 @@ class BasketCalls:
     """The instruments of *underlying*, after them BASKET, which holds their *weights* (equal unless given) from the first bar on, and a call on the
     basket for each listing: CALL.001, CALL.002, ... on the *terms*.
 
-    A call has a bar from its listing to its expiry, where its price is what it pays. Prices are means of *paths* simulations with the same random
-    numbers each day, rounded to the cent and at least one. Only closes are known of an option that is marked once a day, so that all of the tape is
-    reduced to its closes.
+    A call has a bar from its listing to its expiry, where its price is what it pays: in the next session it is settled in cash at that. Prices are
+    means of *paths* simulations with the same random numbers each day, rounded to the cent and at least one. Only closes are known of an option that
+    is marked once a day, so that all of the tape is reduced to its closes.
     """
 
     underlying: Packaged
@@ -66,7 +67,7 @@ def with_calls(tape: Tape, terms: CallTerms, weights: Sequence[float] = (), path
         f"a call that expires worthless still pays {TICK:g}, the smallest price there is",
     )
     truth = replace(tape.truth, opens="close_only", volume="none", caveats=(*tape.truth.caveats, *caveats))
-    return Tape.of(
+    made = Tape.of(
         instruments,
         tape.closed_at[:rows],
         columns,
@@ -80,6 +81,10 @@ def with_calls(tape: Tape, terms: CallTerms, weights: Sequence[float] = (), path
         truth=truth,
         notes=tape.notes,
     )
+    # Cash settlement: from the session after its expiry on a call is gone, and what was held of it is paid at its last price.
+    ends = [(k, row + terms.life) for k, row in enumerate(terms.listings(rows)) if row + terms.life < rows]
+    made.actions = Actions([Delisting(f"{CALL}{k + 1:03}", int(tape.sessions[end]) + 1) for k, end in ends])
+    return made
 
 
 def marks(closes: FloatArray, terms: CallTerms, units: FloatArray, listed: int, paths: int, seed: int) -> FloatArray:

@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from small_markets import plain
+from small_markets import Script, plain
 
+from brokers.simulated import Simulated
 from simulator import Account, CallTerms, Instrument, Result, Tape, load, prove, simulate
 from simulator.feeds.calls import with_calls
 from simulator.feeds.synthetic import Walks
@@ -122,16 +123,20 @@ def test_calls_are_held_for_the_same_exposure_and_rolled_before_they_expire() ->
     np.testing.assert_allclose(known[15:60], steady[15:60], rtol=0.2)
 
 
-def test_what_is_left_of_a_call_settles_at_what_it_pays() -> None:
-    """Only so much can be traded in a bar that the roll is not done when the call expires; the rest goes at the last price."""
+def test_a_call_that_is_held_to_its_end_is_settled_in_cash_at_what_it_pays_and_costs_nothing() -> None:
+    """Ten are bought after bar 10, at the close of bar 11, and never sold."""
     found = tape(bars=70)
-    result = run(found, way="calls", volatility_target=0.3)
-    first = found.index["CALL.001"]
-    expiry = TERMS.listings(70)[0] + TERMS.life
-    sold = [fill for fill in result.fills if fill.symbol == "CALL.001" and fill.bar == expiry]
+    call, expiry = found.index["CALL.001"], 10 + TERMS.life
     basket = (found.close[expiry, :3] / found.close[10, :3]).mean() * 100.0
-    assert [fill.price for fill in sold] == [pytest.approx(basket - 80.0, abs=0.005)]
-    assert held(result)[-1, first] == 0.0
+    once = Script({10: lambda view: [view.order(10, "CALL.001")]})
+    result = simulate(found, once, broker=Simulated(timing="next_close", participation=np.inf), account=RICH, check=True)
+    (paid,) = result.fills
+    assert once.seen[expiry][2][call] == 10.0
+    assert once.seen[expiry + 1][2][call] == 0.0
+    earned = once.seen[expiry + 1][0] - once.seen[expiry][0]
+    assert earned == pytest.approx(10.0 * found.close[expiry, call], abs=1e-9)
+    assert earned == pytest.approx(10.0 * (basket - 80.0), abs=0.05)
+    assert result.equity[-1] == pytest.approx(1_000_000.0 - 10.0 * paid.price - paid.commission + earned)
 
 
 def test_both_ways_have_a_half_each_and_are_plotted_side_by_side() -> None:
