@@ -86,19 +86,30 @@ if TYPE_CHECKING:
     from simulator.market.indicators import beta as beta
     from simulator.market.indicators import bollinger as bollinger
     from simulator.market.indicators import correlation as correlation
+    from simulator.market.indicators import correlation_change as correlation_change
     from simulator.market.indicators import ema as ema
+    from simulator.market.indicators import field_of as field_of
+    from simulator.market.indicators import flight_to_quality as flight_to_quality
     from simulator.market.indicators import macd as macd
     from simulator.market.indicators import macd_histogram as macd_histogram
     from simulator.market.indicators import macd_signal as macd_signal
+    from simulator.market.indicators import momentum_acceleration as momentum_acceleration
     from simulator.market.indicators import momentum_score as momentum_score
     from simulator.market.indicators import overnight_gap as overnight_gap
     from simulator.market.indicators import range_zscore as range_zscore
+    from simulator.market.indicators import realised_volatility as realised_volatility
     from simulator.market.indicators import returns as returns
+    from simulator.market.indicators import risk_sentiment as risk_sentiment
     from simulator.market.indicators import rolling_max as rolling_max
     from simulator.market.indicators import rolling_min as rolling_min
+    from simulator.market.indicators import rolling_quantile as rolling_quantile
+    from simulator.market.indicators import rolling_skewness as rolling_skewness
     from simulator.market.indicators import rsi as rsi
     from simulator.market.indicators import sma as sma
     from simulator.market.indicators import std as std
+    from simulator.market.indicators import volatility_persistence as volatility_persistence
+    from simulator.market.indicators import volatility_ratio as volatility_ratio
+    from simulator.market.indicators import volatility_to as volatility_to
     from simulator.market.indicators import volume_zscore as volume_zscore
     from simulator.market.indicators import vwap_deviation as vwap_deviation
     from simulator.market.indicators import zscore as zscore
@@ -111,6 +122,13 @@ if TYPE_CHECKING:
     from simulator.market.tape import Truth as Truth
     from simulator.market.view import Bar as Bar
     from simulator.market.view import View as View
+    from simulator.models.basket_calls import CallTerms as CallTerms
+    from simulator.models.options import Greeks as Greeks
+    from simulator.models.options import MonteCarlo as MonteCarlo
+    from simulator.models.options import basket_deltas as basket_deltas
+    from simulator.models.options import basket_moments as basket_moments
+    from simulator.models.options import basket_price as basket_price
+    from simulator.models.options import black_scholes as black_scholes
     from simulator.models.regimes import RegimeModel as RegimeModel
     from simulator.models.regimes import RegimeStatistics as RegimeStatistics
     from simulator.models.regimes import decode_states as decode_states
@@ -123,6 +141,26 @@ if TYPE_CHECKING:
     from simulator.models.regimes import tercile_regimes as tercile_regimes
     from simulator.models.regimes import trailing_volatility as trailing_volatility
     from simulator.models.regimes import volatility_regimes as volatility_regimes
+    from simulator.models.relations import Cointegration as Cointegration
+    from simulator.models.relations import Johansen as Johansen
+    from simulator.models.relations import LeadLag as LeadLag
+    from simulator.models.relations import LjungBox as LjungBox
+    from simulator.models.relations import OrnsteinUhlenbeck as OrnsteinUhlenbeck
+    from simulator.models.relations import Regression as Regression
+    from simulator.models.relations import UnitRoot as UnitRoot
+    from simulator.models.relations import adf as adf
+    from simulator.models.relations import cointegration as cointegration
+    from simulator.models.relations import johansen as johansen
+    from simulator.models.relations import lead_lag as lead_lag
+    from simulator.models.relations import ljung_box as ljung_box
+    from simulator.models.relations import ols as ols
+    from simulator.models.relations import ornstein_uhlenbeck as ornstein_uhlenbeck
+    from simulator.models.relations import recursive_hedge as recursive_hedge
+    from simulator.models.relations import rolling_hedge as rolling_hedge
+    from simulator.models.screening import PairTest as PairTest
+    from simulator.models.screening import adjusted as adjusted
+    from simulator.models.screening import screen_baskets as screen_baskets
+    from simulator.models.screening import screen_pairs as screen_pairs
     from simulator.ports import Broker as Broker
     from simulator.ports import Strategy as Strategy
     from simulator.report.results import Result as Result
@@ -153,16 +191,25 @@ _HOMES = {
     "simulator.market.actions": "Actions Delisting Dividend Split Suspension TradingHalt",
     "simulator.market.exchanges": "Exchange",
     "simulator.market.indicators": (
-        "Indicator atr beta bollinger correlation ema macd macd_histogram macd_signal momentum_score overnight_gap range_zscore returns "
-        "rolling_max rolling_min rsi sma std volume_zscore vwap_deviation zscore"
+        "Indicator atr beta bollinger correlation correlation_change ema field_of flight_to_quality macd macd_histogram macd_signal "
+        "momentum_acceleration momentum_score overnight_gap range_zscore realised_volatility returns risk_sentiment rolling_max rolling_min "
+        "rolling_quantile rolling_skewness rsi sma std volatility_persistence volatility_ratio volatility_to volume_zscore vwap_deviation "
+        "zscore"
     ),
     "simulator.market.instruments": "Future Instrument",
     "simulator.market.tape": "DAY SECOND Bars Tape Truth",
     "simulator.market.view": "Bar View",
+    "simulator.models.basket_calls": "CallTerms",
+    "simulator.models.options": "Greeks MonteCarlo basket_deltas basket_moments basket_price black_scholes",
     "simulator.models.regimes": (
         "RegimeModel RegimeStatistics decode_states filter_states fit_regimes nine_regimes predict_next regime_statistics smooth_states "
         "tercile_regimes trailing_volatility volatility_regimes"
     ),
+    "simulator.models.relations": (
+        "Cointegration Johansen LeadLag LjungBox OrnsteinUhlenbeck Regression UnitRoot adf cointegration johansen lead_lag ljung_box ols "
+        "ornstein_uhlenbeck recursive_hedge rolling_hedge"
+    ),
+    "simulator.models.screening": "PairTest adjusted screen_baskets screen_pairs",
     "simulator.ports": "Broker Strategy",
     "simulator.report.results": "Result",
     "simulator.risk.limits": "Account Limits",

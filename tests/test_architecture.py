@@ -22,7 +22,7 @@ ROOMS = {
     "risk": {"errors", "kernels", "market", "book", "ports"},
     "loop": {"errors", "kernels", "market", "book", "ports", "risk"},
     "models": {"errors", "book", "loop"},
-    "feeds": {"errors", "kernels", "market", "loop"},
+    "feeds": {"errors", "kernels", "market", "loop", "models"},
     "report": {"errors", "kernels", "market", "book", "risk", "loop"},
     "plugins": {"errors"},
     "scenarios": {"errors", "plugins", "book", "risk"},

@@ -15,6 +15,8 @@ BLOCK = 64
 
 for _step in (
     steps.turn,
+    steps.arrange,
+    steps.at_level,
     steps.mean_of,
     steps.deviation,
     steps.relation,
@@ -33,6 +35,9 @@ for _step in (
     steps.turnover,
     steps.vwap_deviation,
     steps.gap,
+    steps.skewness,
+    steps.quantile,
+    steps.flight,
     steps.advance,
     steps.known,
     steps.usable,

@@ -30,6 +30,9 @@ TURNOVER: Final = 11  # high, low, close, volume
 VWAP_DEVIATION: Final = 12  # mean turnover, mean volume, close
 GAP: Final = 13  # open, close
 LAST: Final = 14
+SKEWNESS: Final = 15
+QUANTILE: Final = 16
+FLIGHT: Final = 17  # change of the safe one, our change
 
 # Where things lie in a state: the window, one more parameter, bars seen, the place of the oldest value in the ring, a few values, the ring itself.
 WINDOW: Final = 0
@@ -42,7 +45,7 @@ RING: Final = 10
 
 def start(code: int, window: int, option: float) -> list[float]:
     """The state of a fold before its first bar."""
-    rings = 2 if code == CORRELATION or code == BETA else 1
+    rings = 2 if code == CORRELATION or code == BETA or code == QUANTILE or code == FLIGHT else 1
     return [float(window), option] + [0.0] * (RING - 2 + rings * window)
 
 
@@ -91,6 +94,12 @@ def advance(code: int, state: State, a: float, b: float, c: float, d: float) -> 
         return vwap_deviation(state, a, b, c, d)
     if code == GAP:
         return gap(state, a, b, c, d)
+    if code == SKEWNESS:
+        return skewness(state, a, b, c, d)
+    if code == QUANTILE:
+        return quantile(state, a, b, c, d)
+    if code == FLIGHT:
+        return flight(state, a, b, c, d)
     return a
 
 
@@ -259,6 +268,82 @@ def gap(state: State, a: float, b: float, c: float, d: float) -> float:
     before = state[VALUES]
     state[VALUES] = b
     return a / before - 1.0 if before != 0.0 else nan
+
+
+def skewness(state: State, a: float, b: float, c: float, d: float) -> float:
+    """The skewness of the window, adjusted for its length (Fisher and Pearson's G1); NaN where nothing varies."""
+    _, squares = deviation(state, a)
+    if not squares > 0.0:
+        return nan
+    window, at = int(state[WINDOW]), int(state[AT])
+    base = state[RING + at]
+    mean = mean_of(state, RING, base)
+    cubes = 0.0
+    for k in range(window):
+        j = at + k
+        distance = (state[RING + (j if j < window else j - window)] - base) - mean
+        cubes += distance * distance * distance
+    scale = squares * sqrt(squares)
+    # So small a spread has a square that is none.
+    if not scale > 0.0:
+        return nan
+    n: float = state[WINDOW]
+    return cubes / scale * (n * sqrt(n - 1.0) / (n - 2.0))
+
+
+def quantile(state: State, a: float, b: float, c: float, d: float) -> float:
+    """The quantile (option) of the window, linear between neighbours."""
+    arrange(state, a)
+    return at_level(state) if state[SEEN] >= state[WINDOW] else nan
+
+
+def flight(state: State, a: float, b: float, c: float, d: float) -> float:
+    """1 where the safe one rises beyond the quantile (option) of the window before, and we fall; else 0."""
+    bound = at_level(state) if state[SEEN] >= state[WINDOW] else nan
+    arrange(state, a)
+    if bound != bound:
+        return nan
+    return 1.0 if a > bound and b < 0.0 else 0.0
+
+
+def arrange(state: State, x: float) -> None:
+    """Put *x* in the place of the oldest value of the window, and in its place among the sorted values, which lie behind the ring."""
+    window = int(state[WINDOW])
+    slot, first = RING + int(state[AT]), RING + window
+    old, count = state[slot], int(state[SEEN])
+    # A zero has one sign here, so that the order of equals cannot be seen.
+    new = x + 0.0
+    state[slot] = new
+    at = count
+    if count >= window:
+        at = 0
+        for k in range(window):
+            if state[first + k] < old:
+                at = k + 1
+        count = window
+    else:
+        count = count + 1
+    state[first + at] = new
+    for k in range(at, 0, -1):
+        if state[first + k] < state[first + k - 1]:
+            state[first + k] = state[first + k - 1]
+            state[first + k - 1] = new
+    for k in range(at, count - 1):
+        if state[first + k] > state[first + k + 1]:
+            state[first + k] = state[first + k + 1]
+            state[first + k + 1] = new
+    turn(state)
+
+
+def at_level(state: State) -> float:
+    """The quantile (option) of a full window of sorted values."""
+    window = int(state[WINDOW])
+    place: float = state[OPTION] * (state[WINDOW] - 1.0)
+    below = int(place)
+    above = below + 1 if below + 1 < window else below
+    low: float = state[RING + window + below]
+    high: float = state[RING + window + above]
+    return low + (place - below) * (high - low)
 
 
 def turn(state: State) -> None:

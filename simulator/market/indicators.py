@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from math import isfinite, nan
+from dataclasses import dataclass, replace
+from math import isfinite, nan, sqrt
 from numbers import Real
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
@@ -196,6 +196,80 @@ def range_zscore(window: int) -> Indicator:
     """The z-score of (high - low) / close."""
     window = _whole("range_zscore", "window", window, least=2)
     return zscore(window, (Indicator("high") - Indicator("low")) / Indicator("close"))
+
+
+def field_of(symbol: str, field: str = "close") -> Indicator:
+    """A field of another instrument, for every instrument: `returns(1, field_of("VIX"))` is how the VIX changed."""
+    return replace(_series("field_of", field), symbol=symbol)
+
+
+def realised_volatility(window: int, centred: bool = False, periods: int = 252, of: str | Indicator = "close") -> Indicator:
+    """The volatility of *window* returns in a year of *periods*: sqrt(periods x mean of r^2), or, *centred*, their standard deviation with ddof 1."""
+    name = "realised_volatility"
+    moves, year = returns(1, of), sqrt(_whole(name, "periods", periods))
+    if centred:
+        return std(_whole(name, "window", window, least=2), moves) * year
+    return _root(sma(_whole(name, "window", window), moves * moves)) * year
+
+
+def volatility_ratio(fast: int = 5, slow: int = 20, centred: bool = False, of: str | Indicator = "close") -> Indicator:
+    """Realised volatility of the last *fast* bars over that of the last *slow* ones: above 1, it rises."""
+    return realised_volatility(fast, centred, of=of) / realised_volatility(slow, centred, of=of)
+
+
+def volatility_persistence(window: int = 5, mean: int = 5, centred: bool = False, periods: int = 252, of: str | Indicator = "close") -> Indicator:
+    """The mean over *mean* bars of the realised volatility of *window* returns: high where high volatility has lasted."""
+    return sma(_whole("volatility_persistence", "mean", mean), realised_volatility(window, centred, periods, of))
+
+
+def volatility_to(window: int, symbol: str, centred: bool = False) -> Indicator:
+    """Our realised volatility over that of *symbol*, such as that of equities to that of bonds."""
+    return realised_volatility(window, centred) / realised_volatility(window, centred, of=field_of(symbol))
+
+
+def momentum_acceleration(fast: int = 5, slow: int = 20, of: str | Indicator = "close") -> Indicator:
+    """The return over *fast* bars less that over *slow* ones, each for a single bar: unequal horizons cannot be subtracted as they are."""
+    if not _whole("momentum_acceleration", "fast", fast) < _whole("momentum_acceleration", "slow", slow):
+        raise ScenarioError(f"momentum_acceleration: fast must be below slow ({slow}), was {fast}")
+    return returns(fast, of) / float(fast) - returns(slow, of) / float(slow)
+
+
+def correlation_change(window: int, symbol: str, mean: int = 60) -> Indicator:
+    """The correlation with *symbol* less its own mean over *mean* bars: how far it has left what was usual."""
+    related = correlation(window, symbol)
+    return related - sma(_whole("correlation_change", "mean", mean), related)
+
+
+def risk_sentiment(fear: str, safe: str, horizon: int = 1) -> Indicator:
+    """The return of *safe* (a bond) less the change of *fear* (the VIX): above 0 where fear falls. The same for every instrument."""
+    return returns(horizon, field_of(safe)) - returns(horizon, field_of(fear))
+
+
+def flight_to_quality(safe: str, window: int = 252, level: float = 0.8) -> Indicator:
+    """1 where *safe* (a bond) returns more than the quantile *level* of its *window* returns before this one, and we fall; else 0."""
+    shares = (returns(1, field_of(safe)), returns(1))
+    return _fold("flight_to_quality", steps.FLIGHT, shares, _whole("flight_to_quality", "window", window), _level("flight_to_quality", level))
+
+
+def rolling_quantile(window: int, level: float, of: str | Indicator = "close") -> Indicator:
+    """The quantile *level* of the last *window* bars, linear between neighbours, as NumPy's and pandas' are."""
+    series = (_series("rolling_quantile", of),)
+    return _fold("rolling_quantile", steps.QUANTILE, series, _whole("rolling_quantile", "window", window), _level("rolling_quantile", level))
+
+
+def rolling_skewness(window: int, of: str | Indicator = "close") -> Indicator:
+    """The skewness of the last *window* bars, adjusted for their number (G1, as in pandas); NaN where nothing varies."""
+    return _fold("rolling_skewness", steps.SKEWNESS, (_series("rolling_skewness", of),), _whole("rolling_skewness", "window", window, least=3))
+
+
+def _root(of: Indicator) -> Indicator:
+    return _fold("power", steps.POWER, (of,), option=0.5)
+
+
+def _level(what: str, level: float) -> float:
+    if not 0.0 <= level <= 1.0:
+        raise ScenarioError(f"{what}: level must be from 0 to 1, was {level!r}")
+    return float(level)
 
 
 def _fold(what: str, code: int, inputs: tuple[Indicator, ...], window: int = 1, option: float = 0.0) -> Indicator:

@@ -59,8 +59,9 @@ def mean_of(values: list[float], window: int) -> list[float]:
 @given(given_=st.data())
 def test_a_whole_tape_compiled_is_the_same_bytes_as_bar_by_bar_in_python(name: str, given_: st.DataObject) -> None:
     width, window = given_.draw(st.integers(1, 3)), given_.draw(st.integers(1, 9))
-    window = max(window, 2) if name in {"STD", "ZSCORE", "CORRELATION", "BETA"} else window
-    option = given_.draw(st.sampled_from([-1.0, 1.0] if name == "EXTREME" else [0.5, 2.0]))
+    window = max(window, {"STD": 2, "ZSCORE": 2, "CORRELATION": 2, "BETA": 2, "SKEWNESS": 3}.get(name, 1))
+    options = {"EXTREME": [-1.0, 1.0], "QUANTILE": [0.0, 0.3, 1.0], "FLIGHT": [0.0, 0.8]}
+    option = given_.draw(st.sampled_from(options.get(name, [0.5, 2.0])))
     rows = given_.draw(st.integers(1, 40))
     panels = [column(given_.draw(st.lists(prices, min_size=rows * width, max_size=rows * width)), width) for _ in range(2)]
     gate, a, b, c, d = panels[0], panels[0], panels[1], panels[0], panels[1]
@@ -121,5 +122,5 @@ def test_a_bar_without_a_price_or_with_an_infinite_input_is_no_bar_to_a_fold() -
 def test_the_kernel_has_one_signature_after_use() -> None:
     panel = column([1.0, 2.0, 3.0, 4.0], 2)
     for code in FOLDS.values():
-        compiled(code, 2, 1.0, [panel] * 5, [1])
+        compiled(code, 3, 1.0, [panel] * 5, [1])
     assert len(getattr(folds.run, "signatures", [()])) == 1

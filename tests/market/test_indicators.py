@@ -22,20 +22,31 @@ from simulator.market.indicators import (
     beta,
     bollinger,
     correlation,
+    correlation_change,
     ema,
+    field_of,
+    flight_to_quality,
     last,
     macd,
     macd_histogram,
     macd_signal,
+    momentum_acceleration,
     momentum_score,
     overnight_gap,
     range_zscore,
+    realised_volatility,
     returns,
+    risk_sentiment,
     rolling_max,
     rolling_min,
+    rolling_quantile,
+    rolling_skewness,
     rsi,
     sma,
     std,
+    volatility_persistence,
+    volatility_ratio,
+    volatility_to,
     volume_zscore,
     vwap_deviation,
     zscore,
@@ -61,6 +72,14 @@ FINITE = {
     "vwap": vwap_deviation(3),
     "gap": overnight_gap(),
     "range": range_zscore(4),
+    "skewness": rolling_skewness(4),
+    "quantile": rolling_quantile(5, 0.3),
+    "flight": flight_to_quality("A", 4, 0.6),
+    "volatility": realised_volatility(3),
+    "persistence": volatility_persistence(3, 2, centred=True),
+    "volatilities": volatility_to(3, "A"),
+    "acceleration": momentum_acceleration(2, 4),
+    "breakdown": correlation_change(3, "A", 4),
     "nested": sma(3, correlation(3, "A")) - 2.0 * last() / sma(5),
 }
 RECURSIVE = {
@@ -198,6 +217,11 @@ def expected_signal(bars: FloatArray) -> pd.Series[float]:
     return line.dropna().ewm(span=9, adjust=False, min_periods=9).mean().reindex(line.index)
 
 
+def expected_volatility(bars: FloatArray, window: int) -> pd.Series[float]:
+    squares: pd.Series[float] = series(bars).pct_change() ** 2
+    return (252.0 * squares.rolling(window).mean()) ** 0.5
+
+
 ORACLES: dict[str, tuple[Indicator, Callable[[FloatArray], object]]] = {
     "sma": (sma(20), lambda b: series(b).rolling(20).mean()),
     "ema": (ema(20), lambda b: series(b).ewm(span=20, adjust=False, min_periods=20).mean()),
@@ -218,6 +242,14 @@ ORACLES: dict[str, tuple[Indicator, Callable[[FloatArray], object]]] = {
     "volume z-score": (volume_zscore(20), lambda b: score(series(b, 4), 20)),
     "vwap deviation": (vwap_deviation(20), expected_vwap),
     "overnight gap": (overnight_gap(), lambda b: series(b, 0) / series(b).shift(1) - 1.0),
+    "rolling skewness": (rolling_skewness(20, returns()), lambda b: series(b).pct_change().rolling(20).skew()),
+    "rolling quantile": (rolling_quantile(20, 0.8), lambda b: series(b).rolling(20).quantile(0.8)),
+    "rolling median": (rolling_quantile(7, 0.5), lambda b: series(b).rolling(7).median()),
+    "realised volatility": (realised_volatility(20), lambda b: expected_volatility(b, 20)),
+    "its centred form": (realised_volatility(20, centred=True), lambda b: series(b).pct_change().rolling(20).std() * 252.0**0.5),
+    "volatility ratio": (volatility_ratio(), lambda b: expected_volatility(b, 5) / expected_volatility(b, 20)),
+    "volatility persistence": (volatility_persistence(), lambda b: expected_volatility(b, 5).rolling(5).mean()),
+    "momentum acceleration": (momentum_acceleration(), lambda b: series(b).pct_change(5) / 5.0 - series(b).pct_change(20) / 20.0),
     "range z-score": (range_zscore(20), lambda b: score((series(b, 1) - series(b, 2)) / series(b), 20)),
 }
 
@@ -245,6 +277,41 @@ def test_correlation_and_beta_are_of_returns_between_the_instants_at_which_both_
     slope = both[1].rolling(20).cov(both[0]) / both[0].rolling(20).var()
     np.testing.assert_allclose(readings.column("c")[both.index, 1], with_other, rtol=1e-9)
     np.testing.assert_allclose(readings.column("b")[both.index, 1], slope, rtol=1e-9)
+
+
+def test_what_looks_at_another_asset_agrees_with_pandas() -> None:
+    """B beside A and C: an equity beside a bond and a measure of fear."""
+    bars = walk(300, width=3)
+    moves = pd.DataFrame(bars[:, 3, :]).pct_change()
+    related = moves[1].rolling(20).corr(moves[0])
+    wild = moves.pow(2).rolling(20).mean().pow(0.5)
+    bound = moves[0].rolling(60).quantile(0.8).shift(1)
+    expected = {
+        "change": (correlation_change(20, "A", 30), related - related.rolling(30).mean()),
+        "ratio": (volatility_to(20, "A"), wild[1] / wild[0]),
+        "sentiment": (risk_sentiment("C", "A"), moves[0] - moves[2]),
+        "flight": (flight_to_quality("A", 60), ((moves[0] > bound) & (moves[1] < 0.0)).astype(float).where(bound.notna())),
+    }
+    readings = read(whole(bars), **{name: indicator for name, (indicator, _) in expected.items()})
+    for name, (_, oracle) in expected.items():
+        np.testing.assert_allclose(readings.column(name)[:, 1], oracle, rtol=1e-9, atol=1e-10, err_msg=name)
+    assert 0.0 < np.nanmean(readings.column("flight")[:, 1]) < 0.2
+
+
+def test_a_flight_is_judged_by_what_was_known_before_it() -> None:
+    """The founding text took the quantile of the whole sample, in which a later rise decides what a large one was."""
+    bars = walk(200, width=2)
+    later = bars.copy()
+    later[150:, 1:4] *= 3.0
+    known = [read(whole(x), f=flight_to_quality("A", 40)).column("f")[:150] for x in (bars, later)]
+    assert known[0].tobytes() == known[1].tobytes()
+
+
+def test_the_field_of_another_is_the_same_for_all() -> None:
+    bars = walk(20, 2)
+    readings = read(whole(bars), a=field_of("A", "high"), r=returns(1, field_of("A")))
+    assert np.array_equal(readings.column("a"), np.repeat(bars[:, 1, :1], 2, axis=1))
+    assert np.array_equal(readings.column("r")[:, 1], readings.column("r")[:, 0], equal_nan=True)
 
 
 def test_an_instrument_correlates_perfectly_with_itself() -> None:
@@ -279,6 +346,12 @@ def test_a_series_that_never_moves_has_no_spread_and_no_strength() -> None:
     readings = read(of_closes(*[0.1] * 30), m=sma(7), s=std(7), z=zscore(7), r=rsi(7), a=atr(7), c=correlation(7, "A"), b=beta(7, "A"))
     assert {name: float(readings.column(name)[-1, 0]) for name in "msra"} == {"m": 0.1, "s": 0.0, "r": 50.0, "a": 0.0}
     assert all(isnan(readings.column(name)[-1, 0]) for name in "zcb")
+
+
+def test_a_series_that_never_moves_has_no_skewness_and_one_quantile() -> None:
+    readings = read(of_closes(*[0.1] * 9), s=rolling_skewness(5), q=rolling_quantile(5, 0.9), v=realised_volatility(5))
+    assert [float(readings.column(name)[-1, 0]) for name in "qv"] == [0.1, 0.0]
+    assert isnan(readings.column("s")[-1, 0])
 
 
 def test_a_window_of_one_bar_is_the_bar() -> None:
@@ -435,6 +508,11 @@ def test_the_kernel_keeps_one_signature_however_it_is_used() -> None:
             r"an indicator combines by \* with indicators and finite numbers, not with '5'",
         ),
         (lambda: volume_zscore(1), "volume_zscore: window must be at least 2, was 1"),
+        (lambda: rolling_skewness(2), "rolling_skewness: window must be at least 3, was 2"),
+        (lambda: rolling_quantile(5, 80), "rolling_quantile: level must be from 0 to 1, was 80"),
+        (lambda: momentum_acceleration(20, 5), r"momentum_acceleration: fast must be below slow \(5\), was 20"),
+        (lambda: realised_volatility(5, periods=0), "realised_volatility: periods must be at least 1, was 0"),
+        (lambda: field_of("A", "clsoe"), "field_of: of must be a field of the tape or an indicator, was 'clsoe'; did you mean 'close'?"),
         (lambda: macd(0), "macd: fast must be at least 1, was 0"),
     ],
 )
