@@ -174,12 +174,13 @@ def simulate(
     limits: Limits | None = None,
     check: bool = False,
     progress: Progress | None = None,
+    bars: int | None = None,
 ) -> Result:
-    """Run *strategy* over *tape*, with all costs on unless *broker* says otherwise. *account* overrides *cash*. Corporate actions are those of the
-    tape: `tape.actions = Actions([...])`.
+    """Run *strategy* over *tape*, or over its first *bars* bars, with all costs on unless *broker* says otherwise. *account* overrides *cash*.
+    Corporate actions are those of the tape: `tape.actions = Actions([...])`.
     """
     account = account or Account(cash=cash)
-    return _run(tape, strategy, broker, account, limits or Limits(), progress, check, {})
+    return _run(tape, strategy, broker, account, limits or Limits(), progress, check, {}, bars=bars)
 
 
 def _run(
@@ -194,10 +195,12 @@ def _run(
     header: str = "",
     clock: Clock | None = None,
     journal: SqliteJournal | None = None,
+    bars: int | None = None,
 ) -> Result:
     session, feed = assemble(tape, strategy, broker=broker, account=account, limits=limits, header=header, clock=clock, journal=journal)
-    rows = drive(session, feed, len(tape), progress, Audit(session) if check else None)
-    finished = rows == len(tape)
+    wanted = len(tape) if bars is None else min(bars, len(tape))
+    rows = drive(session, feed if bars is None else islice(feed, bars), wanted, progress, Audit(session) if check else None)
+    finished = rows == wanted
     waiting: list[Waited] = session.broker.waiting() if hasattr(session.broker, "waiting") else []
     warnings = broker.caveats(tape) if hasattr(broker, "caveats") else ()
     notes = (*about.pop("notes", ()), *warnings, *tape.truth.caveats, *tape.notes)
@@ -246,14 +249,17 @@ def parts(scenario: Scenario) -> scenarios.Parts:
     return made._replace(strategy=made.strategy.beside(scenario.folder)) if hasattr(made.strategy, "beside") else made
 
 
-def run(scenario: Scenario, *, progress: Progress | None = None, check: bool = False, tape: Tape | None = None) -> Result:
-    """Run a scenario. *tape* stands in for what its feed would load; *check* tests the identities of section 5 after every bar."""
+def run(scenario: Scenario, *, progress: Progress | None = None, check: bool = False, tape: Tape | None = None, bars: int | None = None) -> Result:
+    """Run a scenario, or its first *bars* bars only.
+
+    *tape* stands in for what its feed would load; *check* tests the identities of section 5 after every bar.
+    """
     feed, strategy, broker = parts(scenario)
     if tape is None:
         tape = load(scenario, feed)
     _know(scenario, tape)
     header = header_of(scenario)
-    return _run(tape, strategy, broker, scenario.account, scenario.risk, progress, check, _about(scenario, broker), header.text)
+    return _run(tape, strategy, broker, scenario.account, scenario.risk, progress, check, _about(scenario, broker), header.text, bars=bars)
 
 
 def uncertainty(scenario: Scenario, chosen: Result, progress: Progress | None = None) -> Uncertainty:
