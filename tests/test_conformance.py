@@ -19,6 +19,7 @@ SMALL: Final[dict[str, dict[str, Any]]] = {
     "buy_and_hold": {},
     "moving_average_cross": {"fast": 3, "slow": 8},
     "momentum": {"lookback": 5, "top": 2, "every": 3},
+    "one_model": {"horizons": (1, 3, 8), "spreads": (5,), "horizon": 3, "every": 3, "minimum": 20, "refit": 20, "target_window": 10},
     "regime": {"states": 2, "window": 240, "refit": 200, "restarts": 1},
 }
 """Those built-in strategies that trade on any instruments, with parameters for a short tape."""

@@ -99,11 +99,11 @@ def choose_of(scenario, points):  # type: ignore[no-untyped-def]
     return choose(result.tape, result.journal_table(), points)
 
 
-SLOW = {"dotcom_bust": "feed.end=2000-06-30", "lehman": "feed.end=2007-03-30", "regimes": "feed.bars=820"}
+SLOW = {"dotcom_bust": "feed.end=2000-06-30", "lehman": "feed.end=2007-03-30", "regimes": "feed.bars=820", "one_model": "feed.end=1993-03-31"}
 """Those that fit models, and how they end after their first fits. Nightly they run to their own ends."""
 
 
-@pytest.mark.parametrize("name", ["dotcom_bust", "dotcom_trend", "survivors", "flat", "trend", "jump", "walks", "lehman", "regimes"])
+@pytest.mark.parametrize("name", ["dotcom_bust", "dotcom_trend", "survivors", "flat", "trend", "jump", "walks", "lehman", "regimes", "one_model"])
 def test_every_bundled_scenario_passes(name: str) -> None:
     shorter = [SLOW[name]] if name in SLOW and os.environ.get("TRADEWIND_HYPOTHESIS") != "nightly" else []
     certificate = prove(load(name, shorter), points=2)

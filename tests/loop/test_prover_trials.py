@@ -19,6 +19,7 @@ TRIALS: Final = 1_000 if os.environ.get("TRADEWIND_HYPOTHESIS") == "nightly" els
 SMALL: Final[dict[str, dict[str, Any]]] = {
     "moving_average_cross": {"fast": 3, "slow": 8},
     "momentum": {"lookback": 5, "top": 2, "every": 3},
+    "one_model": {"horizons": (1, 3, 8), "spreads": (5,), "horizon": 3, "every": 3, "minimum": 20, "refit": 20, "target_window": 10},
     "regime": {"states": 2, "window": 30, "refit": 15, "restarts": 1, "dwell": 1, "volatility_window": 5},
 }
 """Parameters with which a strategy trades on a short tape. One that is not here is tried with its own."""
