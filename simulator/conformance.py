@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import zip_longest
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 
 from simulator.errors import PluginError, ScenarioError, nearest
@@ -146,7 +147,7 @@ def scale(make: Make, tape: Tape, base: Result) -> None:
 
 
 def stranger(make: Make, tape: Tape, base: Result) -> None:
-    """One more instrument that never has a bar is not ordered; the others are traded on the same bars and sides, though perhaps in other sizes."""
+    """One more instrument that never has a bar is not ordered; the others are held from the same bars on, though perhaps in other sizes."""
     import numpy as np
 
     from simulator.market.instruments import Instrument
@@ -157,7 +158,10 @@ def stranger(make: Make, tape: Tape, base: Result) -> None:
     result = run(make, other)
     if any(order.symbol == symbol for order in result.orders):
         raise PluginError(f"stranger: it orders {symbol}, which never had a bar")
-    _same_orders("stranger", "beside an instrument that never has a bar", _sides(base), _sides(result))
+    ours, theirs = _sides(base), _sides(result)
+    for a, b in zip_longest(ours, theirs, fillvalue="holds as before"):
+        if a != b:
+            raise PluginError(f"stranger: beside an instrument that never has a bar, '{a}' became '{b}'")
 
 
 def split(make: Make, tape: Tape, base: Result) -> None:
@@ -217,8 +221,15 @@ def _quantities(result: Result) -> list[_Sent]:
     return [_sent(order, order.quantity) for order in result.orders]
 
 
-def _sides(result: Result) -> list[_Sent]:
-    return [_sent(order, 1.0 if order.quantity > 0.0 else -1.0) for order in result.orders]
+def _sides(result: Result) -> list[str]:
+    """When each instrument began to be long, short or neither."""
+    held, told = dict.fromkeys((x.symbol for x in result.tape.instruments), 0.0), []
+    for fill in sorted(result.fills, key=lambda fill: (fill.bar, fill.symbol)):
+        was = held[fill.symbol]
+        held[fill.symbol] = now = was + fill.quantity
+        if (was > 0.0, was < 0.0) != (now > 0.0, now < 0.0):
+            told.append(f"{'long' if now > 0.0 else 'short' if now < 0.0 else 'out of'} {fill.symbol} at bar {fill.bar}")
+    return told
 
 
 def _same_orders(rule: str, how: str, ours: list[_Sent], theirs: list[_Sent]) -> None:

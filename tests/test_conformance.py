@@ -87,6 +87,24 @@ class AbovePrice:
         return view.rebalance(np.where((wanted > 0.0) != (view.position > 0.0), wanted, np.nan))
 
 
+@dataclass
+class EachBar:
+    """Brings all back to equal shares at each bar: how much of which way depends on how many there are, what is held does not."""
+
+    crowd: int = 99
+
+    def on_bars(self, view: View) -> Proposal:
+        rising = view["close"] > view["open"]
+        few = np.count_nonzero(np.isnan(view["close"])) < self.crowd
+        return view.rebalance(np.where(rising & few, 1.0 / len(rising), 0.0)) if view.row % 3 == 0 else ()
+
+
+def test_a_stranger_may_change_sizes_but_not_what_is_held() -> None:
+    conforms(EachBar, "stranger")
+    with pytest.raises(PluginError, match=r"^stranger: beside an instrument that never has a bar, 'long . at bar .*' became 'holds as before'"):
+        conforms(lambda: EachBar(crowd=1), "stranger")
+
+
 @pytest.mark.parametrize("rule", ["scale", "split"])
 def test_a_price_that_stands_in_the_code_is_found(rule: str) -> None:
     with pytest.raises(PluginError, match=f"^{rule}: with "):
