@@ -123,6 +123,28 @@ if TYPE_CHECKING:
     from simulator.market.view import Bar as Bar
     from simulator.market.view import View as View
     from simulator.models.basket_calls import CallTerms as CallTerms
+    from simulator.models.forecast_quality import Estimate as Estimate
+    from simulator.models.forecast_quality import ForecastQuality as ForecastQuality
+    from simulator.models.forecast_quality import Importance as Importance
+    from simulator.models.forecast_quality import attribute_returns as attribute_returns
+    from simulator.models.forecast_quality import forecast_correlations as forecast_correlations
+    from simulator.models.forecast_quality import impurity_importance as impurity_importance
+    from simulator.models.forecast_quality import information_coefficients as information_coefficients
+    from simulator.models.forecast_quality import judge_forecasts as judge_forecasts
+    from simulator.models.forecast_quality import permutation_importance as permutation_importance
+    from simulator.models.forecast_quality import predicted_against_actual as predicted_against_actual
+    from simulator.models.forecasts import FeaturePanel as FeaturePanel
+    from simulator.models.forecasts import Forecaster as Forecaster
+    from simulator.models.forecasts import ForecastFit as ForecastFit
+    from simulator.models.forecasts import ForecastPlan as ForecastPlan
+    from simulator.models.forecasts import Forecasts as Forecasts
+    from simulator.models.forecasts import fit_as_of as fit_as_of
+    from simulator.models.forecasts import fit_forecaster as fit_forecaster
+    from simulator.models.forecasts import forecast_targets as forecast_targets
+    from simulator.models.forecasts import load_forecaster as load_forecaster
+    from simulator.models.forecasts import predict_with as predict_with
+    from simulator.models.forecasts import save_forecaster as save_forecaster
+    from simulator.models.forecasts import walk_forward as walk_forward
     from simulator.models.options import Greeks as Greeks
     from simulator.models.options import MonteCarlo as MonteCarlo
     from simulator.models.options import basket_deltas as basket_deltas
@@ -201,6 +223,14 @@ _HOMES = {
     "simulator.market.view": "Bar View",
     "simulator.models.basket_calls": "CallTerms",
     "simulator.models.options": "Greeks MonteCarlo basket_deltas basket_moments basket_price black_scholes",
+    "simulator.models.forecast_quality": (
+        "Estimate ForecastQuality Importance attribute_returns forecast_correlations "
+        "impurity_importance information_coefficients judge_forecasts permutation_importance predicted_against_actual"
+    ),
+    "simulator.models.forecasts": (
+        "FeaturePanel ForecastFit ForecastPlan Forecaster Forecasts fit_as_of "
+        "fit_forecaster forecast_targets load_forecaster predict_with save_forecaster walk_forward"
+    ),
     "simulator.models.regimes": (
         "RegimeModel RegimeStatistics decode_states filter_states fit_regimes nine_regimes predict_next regime_statistics smooth_states "
         "tercile_regimes trailing_volatility volatility_regimes"

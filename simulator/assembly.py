@@ -193,12 +193,15 @@ def simulate(
     margin: Margin | None = None,
     check: bool = False,
     progress: Progress | None = None,
+    bars: int | None = None,
 ) -> Result:
-    """Run *strategy* over *tape*, with all costs of trading on unless *broker* says otherwise. *account* overrides *cash*. Corporate actions are
-    those of the tape: `tape.actions = Actions([...])`. Nothing accrues without *financing*, and no margin is called without *margin*.
+    """Run *strategy* over *tape*, or over its first *bars* bars, with all costs of trading on unless *broker* says otherwise. *account* overrides
+    *cash*. Corporate actions are those of the tape: `tape.actions = Actions([...])`. Nothing accrues without *financing*, and no margin is called
+    without *margin*.
     """
     account = account or Account(cash=cash)
-    return _run(tape, strategy, broker, account, limits or Limits(), progress, check, {"financing": financing, "margin": margin})
+    about = {"financing": financing, "margin": margin}
+    return _run(tape, strategy, broker, account, limits or Limits(), progress, check, about, bars=bars)
 
 
 def _run(
@@ -213,6 +216,7 @@ def _run(
     header: str = "",
     clock: Clock | None = None,
     journal: SqliteJournal | None = None,
+    bars: int | None = None,
 ) -> Result:
     # What of *about* is for the session; the rest is for the result.
     financing, margin = about.pop("financing", None), about.pop("margin", None)
@@ -228,8 +232,9 @@ def _run(
         clock=clock,
         journal=journal,
     )
-    rows = drive(session, feed, len(tape), progress, Audit(session) if check else None)
-    finished = rows == len(tape)
+    wanted = len(tape) if bars is None else min(bars, len(tape))
+    rows = drive(session, feed if bars is None else islice(feed, bars), wanted, progress, Audit(session) if check else None)
+    finished = rows == wanted
     waiting: list[Waited] = session.broker.waiting() if hasattr(session.broker, "waiting") else []
     warnings = broker.caveats(tape) if hasattr(broker, "caveats") else ()
     notes = (*about.pop("notes", ()), *warnings, *tape.truth.caveats, *tape.notes)
@@ -278,15 +283,18 @@ def parts(scenario: Scenario) -> scenarios.Parts:
     return made._replace(strategy=made.strategy.beside(scenario.folder)) if hasattr(made.strategy, "beside") else made
 
 
-def run(scenario: Scenario, *, progress: Progress | None = None, check: bool = False, tape: Tape | None = None) -> Result:
-    """Run a scenario. *tape* stands in for what its feed would load; *check* tests the identities of section 5 after every bar."""
+def run(scenario: Scenario, *, progress: Progress | None = None, check: bool = False, tape: Tape | None = None, bars: int | None = None) -> Result:
+    """Run a scenario, or its first *bars* bars only.
+
+    *tape* stands in for what its feed would load; *check* tests the identities of section 5 after every bar.
+    """
     feed, strategy, broker = parts(scenario)
     if tape is None:
         tape = load(scenario, feed)
     _know(scenario, tape)
     header = header_of(scenario)
     about = _about(scenario, broker)
-    return _run(tape, strategy, broker, scenario.account, scenario.risk, progress, check, about, header.text)
+    return _run(tape, strategy, broker, scenario.account, scenario.risk, progress, check, about, header.text, bars=bars)
 
 
 def uncertainty(scenario: Scenario, chosen: Result, progress: Progress | None = None) -> Uncertainty:

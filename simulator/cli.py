@@ -256,19 +256,31 @@ def list_all() -> None:
 def prove(
     source: Source,
     points: Annotated[int, typer.Option("--points", metavar="N", help="The number of moments whose future is replaced.")] = 10,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", metavar="DIR", help="Keep the run, with its certificate, in this folder, which must be empty or not exist."),
+    ] = None,
     settings: Settings = None,
 ) -> None:
     """Prove that a scenario does not look ahead.
 
-    The future is replaced, and the past must not change. Ends with 1 if it does.
+    The future is replaced (by none, by noise, shuffled, with bars missing), and the past must not change. Ends with 1 if it does.
     """
-    from simulator import scenarios
+    from simulator import assembly, scenarios
     from simulator.loop import prover
+    from simulator.report import folders
 
     scenario = scenarios.load(source, settings or ())
+    if out is not None:
+        folders.check(out)
     with scenarios.naming(source, settings or ()), _progress(f"proving {scenario.name}", "points") as progress:
-        certificate = prover.prove(scenario, points=points, progress=progress)
-    _console().print(certificate.words(), soft_wrap=True)
+        base = prover.whole(assembly.run(scenario, tape=_tape(scenario)))
+        certificate = prover.prove(scenario, points=points, progress=progress, base=base)
+    console = _console()
+    console.print(certificate.words(), soft_wrap=True)
+    if out is not None:
+        folders.write(base, out, certificate=certificate)
+        console.print(f"\nrun folder: {out}", soft_wrap=True)
     if not certificate.passed:
         raise typer.Exit(LOOKS_AHEAD)
 

@@ -55,6 +55,7 @@ files = ["src", "tests"]
 
 [tool.pytest.ini_options]
 testpaths = ["tests"]
+addopts = "-p simulator.conformance" # a test that takes `conformance` becomes one for each rule that every strategy must keep
 """,
     "README.md": """\
 # my_strategy
@@ -78,7 +79,7 @@ and in this folder the tests, types and style: `pip install --editable ".[test]"
 | --- | --- |
 | src/my_strategy/strategy.py | the strategy: its fields are its parameters |
 | scenario.toml | which history it is run on, with which costs and limits |
-| tests/test_my_strategy.py | that it trades as it says, and does not look ahead |
+| tests/test_my_strategy.py | that it trades as it says, does not look ahead, and keeps what every strategy must (`simulator.conformance`) |
 """,
     "scenario.toml": """\
 # What to replay, with which strategy, costs and limits. Any key may be overridden: tradewind run scenario.toml --set strategy.window=50
@@ -186,6 +187,7 @@ import numpy as np
 import pytest
 import simulator
 from simulator import DAY, Instrument, Tape
+from simulator.conformance import Check
 
 from my_strategy import MyStrategy
 
@@ -207,6 +209,11 @@ def test_it_buys_what_fell_in_a_rising_market_and_sells_it_again() -> None:
 
 def test_the_scenario_runs_and_trades() -> None:
     assert simulator.run(simulator.load(SCENARIO)).fills
+
+
+def test_it_keeps_what_every_strategy_must(conformance: Check) -> None:
+    """Causality, determinism, bars one by one, instruments in another order, other units, late beginnings: one test for each rule."""
+    conformance(lambda: MyStrategy(window=20, fallen=50.0, recovered=60.0))
 
 
 def test_it_does_not_look_ahead() -> None:

@@ -1,9 +1,17 @@
-"""Regimes: hold more in a bull market than in a bear market, where a hidden Markov model says which of them it is."""
+"""Regimes: hold more in a bull market than in a bear market, where a hidden Markov model, or volatility among its own past, says which of them it is.
+
+Idea: returns come from a few states that last, each with its own mean and volatility; who knows the state knows how much to hold. Sources: Hamilton
+(1989), "A new approach to the economic analysis of nonstationary time series"; Ang and Bekaert (2002) for allocation; terciles of trailing volatility
+are the plain rival.
+
+Risks: states are told apart by their volatility and named by their mean, which a few years tell badly; a switch comes late by the bars that it takes
+to be sure, and twice if it was none; each refit may change its mind about what was.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from math import inf, isfinite, log, nan, sqrt
+from math import exp, inf, isfinite, log, nan, sqrt
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -26,6 +34,7 @@ class Track:
 
     log_close: float = nan
     returns: list[float] = field(default_factory=list)
+    volatilities: list[float] = field(default_factory=list)
     model: RegimeModel | None = None
     posterior: FloatArray | None = None
     fit_at: int = 0
@@ -40,6 +49,16 @@ class Track:
             self.since += 1
             if self.model is not None and self.posterior is not None:
                 self.posterior = self.model.after(self.posterior, self.returns[-1])
+
+    def place(self, days: int, window: int) -> None:
+        """Take the third in which the deviation of the last *days* returns is among the *window* before it: the upper is the bear, for certain."""
+        if len(self.returns) < days:
+            return
+        self.volatilities.append(float(np.std(self.returns[-days:], ddof=1)))
+        past = self.volatilities[-window - 1 : -1]
+        if len(past) == window:
+            self.posterior = np.zeros(3)
+            self.posterior[2 - int((self.volatilities[-1] > np.quantile(past, (1 / 3, 2 / 3))).sum())] = 1.0
 
     def settle(self, hysteresis: float, dwell: int) -> bool:
         """Whether the held regime changes: to the most probable, if that is at least *hysteresis* sure and this one has lasted *dwell* bars."""
@@ -62,11 +81,17 @@ class Regime:
     changes when another has a posterior of *hysteresis* and this one has lasted *dwell* bars; "posterior" takes the average weight under the filtered
     posterior, and then leaves the holding alone for *dwell* bars.
 
+    With *kind* "quantile" there is no model: of three regimes, the volatility of the last *volatility_window* returns is in the upper, middle or
+    lower third of the *window* values before it. With *compare* the kind that is not held is followed too, and the report has a chart of what a unit
+    of money would have become under both, and held all along, before costs.
+
     With a *volatility_target* (annual; 0 is off) weights are scaled by target / deviation of the last *volatility_window* returns. A holding is
     changed when its regime does (in mode "switch"), or when its weight is *band* or more from what was last asked for. *weight_max* bounds weights.
     Before its first fit an instrument is not held; returns that cannot be fitted (of a price that never moved) leave the model that there is.
     """
 
+    kind: Literal["hmm", "quantile"] = "hmm"
+    compare: bool = False
     states: int = 3
     window: int = 756
     refit: int = 21
@@ -87,10 +112,15 @@ class Regime:
     tracks: list[Track] = field(default_factory=list, init=False, repr=False)
     asked: FloatArray = field(default_factory=lambda: np.zeros(0), init=False, repr=False)
     quiet: IntArray = field(default_factory=lambda: np.zeros(0, np.int64), init=False, repr=False)
+    rivals: list[Track] = field(default_factory=list, init=False, repr=False)
+    grown: dict[str, float] = field(default_factory=dict, init=False, repr=False)
+    shares: dict[str, FloatArray] = field(default_factory=dict, init=False, repr=False)
 
     def __post_init__(self) -> None:
         if not 2 <= self.states <= 5:
             raise ValueError(f"states must be from 2 to 5, was {self.states!r}")
+        if self.states != 3 and (self.compare or self.kind == "quantile"):
+            raise ValueError(f"states must be 3, since quantiles are thirds, was {self.states!r}")
         for name, least in (("refit", 1), ("restarts", 1), ("dwell", 0), ("volatility_window", 2), ("periods", 1)):
             if getattr(self, name) < least:
                 raise ValueError(f"{name} must be at least {least}, was {getattr(self, name)!r}")
@@ -120,11 +150,15 @@ class Regime:
         for i in np.flatnonzero(fresh).tolist():
             track = self.tracks[i]
             track.remember(view.value("close", i))
-            if len(track.returns) >= track.fit_at:
-                self._fit(view.row, i)
+            if self.kind == "quantile":
+                track.place(self.volatility_window, self.window)
+            elif len(track.returns) >= track.fit_at:
+                self.fits.append(self._fit(view.row, i, track))
             switched[i] = track.settle(self.hysteresis, self.dwell)
             wanted[i] = self.weight(track)
         self._plot(view)
+        if self.compare:
+            self._compare(view, fresh, wanted)
         remarks = [view.remark(self.told(fit), fit.instrument) for fit in self.fits[fitted:]]
         orders = self._orders(view, fresh, wanted / width, switched)
         return [*remarks, orders] if remarks and orders else remarks or orders or ()
@@ -141,18 +175,40 @@ class Regime:
             weight *= self.volatility_target / volatility if volatility > 0.0 else 1.0
         return min(max(weight, -self.weight_max), self.weight_max)
 
-    def _fit(self, row: int, instrument: int) -> None:
+    def _fit(self, row: int, instrument: int, track: Track) -> Fit:
         """Fit on the past up to this close, and filter it anew: the new states have the same order, so that a regime keeps its number."""
-        track = self.tracks[instrument]
         track.fit_at += self.refit
         past = np.array(track.returns[-self.window :])
         try:
             track.model = fit_regimes(past, self.states, restarts=self.restarts, seed=self.seed)
         except DataError as error:
-            self.fits.append(Fit(row, instrument, None, str(error)))
-            return
+            return Fit(row, instrument, None, str(error))
         track.posterior = track.model.filter(past)[0][-1]
-        self.fits.append(Fit(row, instrument, track.model))
+        return Fit(row, instrument, track.model)
+
+    def _compare(self, view: View, fresh: np.ndarray, wanted: FloatArray) -> None:
+        """Follow the kind that is not held, and put on record what a unit would have become under each, by weights of the close before."""
+        width, kinds = len(fresh), {"hmm": "hidden Markov", "quantile": "quantiles"}
+        ours, theirs = kinds.pop(self.kind), kinds.popitem()[1]
+        self.rivals = self.rivals or [Track(fit_at=self.window) for _ in range(width)]
+        self.shares = self.shares or {name: np.zeros(width) for name in (ours, theirs, "always held")}
+        for i in np.flatnonzero(fresh).tolist():
+            rival = self.rivals[i]
+            rival.remember(view.value("close", i))
+            if self.kind == "hmm":
+                rival.place(self.volatility_window, self.window)
+            elif len(rival.returns) >= rival.fit_at:
+                self._fit(view.row, i, rival)
+            rival.settle(self.hysteresis, self.dwell)
+            move = exp(rival.returns[-1]) - 1.0 if rival.returns else 0.0
+            for name, shares in self.shares.items():
+                self.grown[name] = self.grown.get(name, 1.0) * (1.0 + shares[i] / width * move)
+            # All begin when both know: before that neither holds anything.
+            known = rival.posterior is not None and self.tracks[i].posterior is not None
+            self.shares[ours][i], self.shares[theirs][i] = (wanted[i], self.weight(rival)) if known else (0.0, 0.0)
+            self.shares["always held"][i] = float(known)
+        for name, value in self.grown.items():
+            view.plot("A unit under each kind of regime, rebalanced at each close, before costs", name, value)
 
     def _plot(self, view: View) -> None:
         """Put the filtered probabilities on record, each instrument's from its first fit on."""

@@ -28,6 +28,7 @@ ROOMS = {
     "scenarios": {"errors", "plugins", "book", "risk"},
     "sweeps": {"errors", "book", "market", "loop", "report", "scenarios", "assembly"},
     "scaffold": {"errors", "plugins"},
+    "conformance": {"errors", "market", "book", "ports", "risk", "loop", "feeds", "report", "plugins", "assembly"},
     "assembly": {"errors", "kernels", "market", "book", "ports", "risk", "loop", "feeds", "report", "plugins", "scenarios"},
     "cli": {"errors", "kernels", "market", "book", "ports", "risk", "loop", "feeds", "report", "plugins", "scenarios", "assembly", "sweeps"},
 }

@@ -264,6 +264,20 @@ def test_prove_fails_what_looks_ahead(mine: Path) -> None:
     assert "LOOKS AHEAD" in done.stdout
 
 
+def test_prove_keeps_the_run_with_its_certificate_pass_or_fail(mine: Path) -> None:
+    for strategy, passed in (("buy_and_hold", True), ("mine.py:Peeks", False)):
+        folder = mine / str(passed)
+        done = shown("prove", str(mine / "mine.toml"), "--points", "4", "--set", f"strategy.name={strategy}", "--out", str(folder))
+        assert done.exit_code == (0 if passed else 1), done.output
+        certificate = json.loads((folder / "certificate.json").read_text())
+        assert certificate["passed"] is passed
+        assert certificate["journal_hash"] == json.loads((folder / "summary.json").read_text())["journal_hash"]
+        page = (folder / "report.html").read_text()
+        assert "Proof against look-ahead" in page
+        assert ("no look-ahead found" in page.lower(), "LOOKS AHEAD" in page) == (passed, not passed)
+        assert shown("prove", str(mine / "mine.toml"), "--out", str(folder)).exit_code == 2
+
+
 def test_prove_needs_a_point() -> None:
     done = shown("prove", "flat", "--points", "0")
     assert (done.exit_code, done.stderr) == (2, "error: flat: prove needs at least 1 point, was 0\n")

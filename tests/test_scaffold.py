@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from simulator import SimulatorError, scaffold
+from simulator import SimulatorError, plugins, scaffold
+from simulator.conformance import RULES
 
 LONG = "a_name_of_forty_letters_which_is_the_end"
 
@@ -26,7 +27,10 @@ def installed(package: Path) -> dict[str, str]:
         f"[{group}]\n" + "".join(f"{key} = {value}\n" for key, value in some.items()) for group, some in said["project"]["entry-points"].items()
     ]
     (info / "entry_points.txt").write_text("\n".join(points))
-    return {**os.environ, "PYTHONPATH": os.pathsep.join((str(info.parent), str(package / said["tool"]["setuptools"]["package-dir"][""])))}
+    return {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join((str(info.parent), str(package / said["tool"]["setuptools"]["package-dir"][""]), str(plugins.ROOT))),
+    }
 
 
 def done(package: Path, env: dict[str, str], *arguments: str, here: bool = True) -> subprocess.CompletedProcess[str]:
@@ -70,7 +74,7 @@ def test_its_own_tests_pass_and_prove_it_causal(package: tuple[Path, dict[str, s
     assert "prove(" in (folder / "tests" / "test_my_ideas.py").read_text()
     ran = done(folder, env, "pytest", "-q", "-W", "error", "-p", "no:cacheprovider")
     assert ran.returncode == 0, ran.stdout
-    assert "7 passed" in ran.stdout
+    assert f"{7 + len(RULES)} passed" in ran.stdout
 
 
 def test_a_strategy_that_looks_ahead_fails_them(tmp_path: Path) -> None:

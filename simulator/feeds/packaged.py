@@ -133,34 +133,49 @@ HISTORIES: Final = {
 class Packaged:
     """History bundled in an installed package: *source* is one of nasdaq, sp500, vix, wti (arch), stocks, sp500_index (skfolio).
 
-    *start* and *end* are its first and last date, both within what there is; *symbols* picks instruments, in that order. What the source says of
-    itself, and its caveats, are in `tape.truth`.
+    *beside* are more of these, on one tape: each instrument has its own bars, and a source without hours those of the others. *start* and *end* are
+    the first and last date, both within what there is of each; *symbols* picks instruments of *source*, in that order. What the sources say of
+    themselves, and their caveats, are in `tape.truth`, which promises what all of them do.
     """
 
     source: str
     start: date | None = None
     end: date | None = None
     symbols: tuple[str, ...] = ()
+    beside: tuple[str, ...] = ()
 
     def load(self, *, seed: int, folder: Path) -> Tape:
         """The tape. *seed* and *folder* change nothing. Raises ScenarioError for a source, symbol or date that is not there."""
-        if self.source not in HISTORIES:
-            raise ScenarioError(f"feed.source: there is no packaged source {self.source!r}{nearest(self.source, HISTORIES)}")
-        history = HISTORIES[self.source]
+        names = (self.source, *self.beside)
+        for k, name in enumerate(names):
+            if name not in HISTORIES:
+                raise ScenarioError(f"feed.{'beside' if k else 'source'}: there is no packaged source {name!r}{nearest(name, HISTORIES)}")
+        parts = [self._reads(name, self.symbols if name == self.source else ()) for name in names]
+        reads = [read for part in parts for read in part]
+        symbols = [read.symbol for read in reads]
+        if len(set(symbols)) != len(symbols):
+            raise ScenarioError(f"feed.beside: two of the sources have the same symbol, one of {', '.join(sorted(set(symbols)))}")
+        ticks = [HISTORIES[name].tick for name, part in zip(names, parts, strict=True) for _ in part]
+        instruments = [Instrument(symbol, tick=tick) for symbol, tick in zip(symbols, ticks, strict=True)]
+        return passed(reads, instruments, truth=_together([HISTORIES[name].truth for name in names]))
+
+    def _reads(self, source: str, wanted: tuple[str, ...]) -> list[Read]:
+        """What one source has of each of its instruments, or of those *wanted*."""
+        history = HISTORIES[source]
         place, header, words = _words(history)
         columns = history.columns or {name: name for name in header if name != "Date"}
-        for k, symbol in enumerate(self.symbols):
+        for k, symbol in enumerate(wanted):
             if symbol not in columns:
-                raise ScenarioError(f"feed.symbols: {self.source} has no symbol {symbol!r}{nearest(symbol, columns)}")
-            if symbol in self.symbols[:k]:
+                raise ScenarioError(f"feed.symbols: {source} has no symbol {symbol!r}{nearest(symbol, columns)}")
+            if symbol in wanted[:k]:
                 raise ScenarioError(f"feed.symbols must name each symbol once, names {symbol!r} twice")
 
         days = _days(words["Date"], place)
-        kept = self._kept(days)
-        opened_at, closed_at = session_times(days[kept], history.hours)
-        symbols = self.symbols or tuple(columns)
+        kept = self._kept(source, days)
+        hours = history.hours or next((HISTORIES[name].hours for name in (self.source, *self.beside) if HISTORIES[name].hours), None)
+        opened_at, closed_at = session_times(days[kept], hours)
         reads = []
-        for symbol in symbols:
+        for symbol in wanted or tuple(columns):
             names = {"close": columns[symbol]} if history.truth.opens == "close_only" else {name: name.title() for name in PRICES}
             if history.truth.volume == "shares":
                 names["volume"] = "Volume"
@@ -172,20 +187,34 @@ class Packaged:
 
             fields = {name: numbers([words[column][k] for k in rows.tolist()], name, where) for name, column in names.items()}
             reads.append(Read(symbol, place, rows + 2, opened_at[told], closed_at[told], days[rows], fields, DAY))
-        return passed(reads, [Instrument(symbol, tick=history.tick) for symbol in symbols], truth=history.truth)
+        return reads
 
-    def _kept(self, days: IntArray) -> slice:
+    def _kept(self, source: str, days: IntArray) -> slice:
         """The rows from start to end."""
         epoch, first, last = date(1970, 1, 1), int(days[0]), int(days[-1])
         ends = {}
         for name, told, otherwise in (("start", self.start, first), ("end", self.end, last)):
             ends[name] = otherwise if told is None else (told - epoch).days
             if not first <= ends[name] <= last:
-                raise ScenarioError(f"feed.{name}: {self.source} has {day_text(first)} to {day_text(last)}, was {told}")
+                raise ScenarioError(f"feed.{name}: {source} has {day_text(first)} to {day_text(last)}, was {told}")
         kept = slice(int(np.searchsorted(days, ends["start"])), int(np.searchsorted(days, ends["end"], side="right")))
         if kept.start >= kept.stop:
             raise ScenarioError(f"feed.end must not be before feed.start, and bars must lie between: was {self.start} to {self.end}")
         return kept
+
+
+def _together(truths: list[Truth]) -> Truth:
+    """What several sources promise together: of each thing the least."""
+    if len(truths) == 1:
+        return truths[0]
+    opens = next(kind for kind in ("close_only", "previous_close", "traded") if any(truth.opens == kind for truth in truths))
+    return Truth(
+        "; ".join(truth.source for truth in truths),
+        any(truth.adjusted for truth in truths),
+        "none" if any(truth.volume == "none" for truth in truths) else "shares",
+        opens,
+        tuple(dict.fromkeys(caveat for truth in truths for caveat in truth.caveats)),
+    )
 
 
 def _words(history: History) -> tuple[str, list[str], dict[str, list[str]]]:

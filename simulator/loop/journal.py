@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from struct import Struct
 from typing import Any, Final
 
@@ -288,6 +289,15 @@ def settled(row: Sequence[Any]) -> Booked | Rescaled:
     """The booking or the split that such a row records."""
     _, _, kind, instrument, _, lots, a, b, c, d, e = row
     return Booked(d, instrument, a, b, lots, c) if kind == BOOKED else Rescaled(instrument, d, e, lots, a)
+
+
+def describe(table: np.ndarray, k: int) -> str:
+    """One row in words, without its tape."""
+    if k >= len(table):
+        return "nothing"
+    row = table[k]
+    moment = datetime.fromtimestamp(int(row["at"]) / 1e9, UTC).isoformat(sep=" ", timespec="seconds").removesuffix("+00:00")
+    return f"{KINDS[row['kind']]} {row['order']} of {row['lots']} lots (instrument {row['instrument']}, {moment})"
 
 
 def times_to_rows(tape: Tape, times: IntArray) -> IntArray:

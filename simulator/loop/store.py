@@ -27,8 +27,7 @@ from struct import Struct
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from simulator.errors import DataError, ScenarioError, SimulatorError
-from simulator.loop.journal import ORDER, REFUSED, REMARK, ROW, MemoryJournal
-from simulator.loop.prover import describe
+from simulator.loop.journal import ORDER, REFUSED, REMARK, ROW, MemoryJournal, describe
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -179,13 +179,15 @@ class Tape:
         o, h, low, c, v = (column[kept] for column in (self.open, self.high, self.low, self.close, self.volume))
         return self.like(o, h, low, c, v)
 
-    def like(self, open: FloatArray, high: FloatArray, low: FloatArray, close: FloatArray, volume: FloatArray) -> Tape:
-        """A tape of the same instruments and times with other bars: as many rows as are given."""
-        n = len(close)
-        times = {"opened_at": self.opened_at[:n], "sessions": self.sessions[:n]}
+    def like(
+        self, open: FloatArray, high: FloatArray, low: FloatArray, close: FloatArray, volume: FloatArray, *, kept: IntArray | None = None
+    ) -> Tape:
+        """A tape of the same instruments and times with other bars: as many rows as are given, or those that are *kept*."""
+        rows = slice(len(close)) if kept is None else kept
+        times = {"opened_at": self.opened_at[rows], "sessions": self.sessions[rows]}
         made = Tape.of(
             self.instruments,
-            self.closed_at[:n],
+            self.closed_at[rows],
             open,
             high,
             low,

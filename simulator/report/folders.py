@@ -9,6 +9,7 @@
 | plots.parquet | what the strategy plotted (absent where it plotted nothing) |
 | summary.json | ids, metrics, counts, costs, drawdowns and notes, and what `records` needs to read the run back |
 | uncertainty.json | the fill interval of each figure (only with `--uncertainty`) |
+| certificate.json | what was tried to catch it looking ahead, and what was found (only of `prove --out`) |
 | report.html | the page to look at |
 
 The same run writes the same bytes.
@@ -34,6 +35,7 @@ from simulator.report import benchmark, metrics
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from simulator.loop.prover import Certificate
     from simulator.report.results import Result
     from simulator.report.uncertainty import Uncertainty
 
@@ -55,8 +57,9 @@ class Costs(NamedTuple):
         return 1e4 * money / self.traded if self.traded > 0.0 else float("nan")
 
 
-def write(result: Result, folder: Path, doubt: Uncertainty | None = None) -> None:
-    """Write the run folder, first to a hidden place beside it, then by one rename; with what hangs on the paths inside the bars, if that is known.
+def write(result: Result, folder: Path, doubt: Uncertainty | None = None, certificate: Certificate | None = None) -> None:
+    """Write the run folder, first to a hidden place beside it, then by one rename; with what hangs on the paths inside the bars, and with the proof
+    that it does not look ahead, where these are known.
 
     Raises SimulatorError where the folder holds something already or cannot be written.
     """
@@ -66,7 +69,9 @@ def write(result: Result, folder: Path, doubt: Uncertainty | None = None) -> Non
         with TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as hidden:
             whole = Path(hidden) / folder.name
             whole.mkdir()
-            _fill(result, whole)
+            _fill(result, whole, certificate)
+            if certificate:
+                (whole / "certificate.json").write_text(_json(certificate.plain()), encoding="utf-8", newline="\n")
             if doubt:
                 (whole / "uncertainty.json").write_text(_json(doubt.plain()), encoding="utf-8", newline="\n")
             whole.replace(folder)
@@ -91,7 +96,7 @@ def check(folder: Path) -> None:
         raise SimulatorError(f"cannot look into the run folder {folder}: {error.strerror or error}") from error
 
 
-def _fill(result: Result, folder: Path) -> None:
+def _fill(result: Result, folder: Path, certificate: Certificate | None) -> None:
     import pyarrow.parquet as pq
 
     from simulator.report import pages
@@ -104,7 +109,7 @@ def _fill(result: Result, folder: Path) -> None:
     for name, table in tables.items():
         pq.write_table(table, folder / f"{name}.parquet", compression="zstd")
     (folder / "summary.json").write_text(_json(summary(result)), encoding="utf-8", newline="\n")
-    (folder / "report.html").write_text(pages.report(result), encoding="utf-8", newline="\n")
+    (folder / "report.html").write_text(pages.report(result, certificate), encoding="utf-8", newline="\n")
 
 
 def _json(facts: dict[str, Any]) -> str:

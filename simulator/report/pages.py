@@ -17,6 +17,7 @@ from simulator.report.folders import Costs, costs
 from simulator.report.template import HEAD, SCRIPT, STYLE
 
 if TYPE_CHECKING:
+    from simulator.loop.prover import Certificate
     from simulator.market.tape import Truth
     from simulator.report.benchmark import Benchmark
     from simulator.report.metrics import Measured
@@ -67,8 +68,9 @@ WHAT_A_BAR_CANNOT_TELL: Final = (
 )
 
 
-def report(result: Result) -> str:
-    """The page: what ran, headline numbers, equity against the benchmark, months, prices with fills and regimes, costs, caveats and assumptions.
+def report(result: Result, certificate: Certificate | None = None) -> str:
+    """The page: what ran, headline numbers, equity against the benchmark, months, prices with fills and regimes, costs, caveats and assumptions; and
+    the proof that the run does not look ahead, where there is one.
 
     The same run gives the same text. Long series are thinned for drawing and keep their extremes; the numbers are computed from all of them.
     """
@@ -89,6 +91,7 @@ def report(result: Result) -> str:
             _section("Orders", _order_tables(result)),
             _section("Halts", _halt_table(result)),
             _section("Metrics, and how each is defined", _metric_table(result, ours, its)),
+            _section("Proof against look-ahead", _proof(certificate) if certificate else ""),
             _section("Data: caveats and notes", _list([*_truth(result.tape.truth), *dict.fromkeys(result.notes)])),
             _section("What was assumed", _list([*_assumptions(result), against.words, *WHAT_A_BAR_CANNOT_TELL])),
             _footer(result),
@@ -390,6 +393,17 @@ def _metric_table(result: Result, ours: Measures, its: Measures) -> str:
 def _formula(convention: str) -> str:
     """A convention, set as mathematics is."""
     return convention.replace(" - ", " − ").replace(" -1", " −1").replace("sqrt", "√").replace("^2", "²").replace("_k", "ₖ").replace("rho", "ρ")
+
+
+def _proof(certificate: Certificate) -> str:
+    """What was tried to catch the run looking ahead, and what was found."""
+    opening = "<p>" if certificate.passed else '<p class="warning">'
+    found = f"{opening}{escape(certificate.verdict[0].upper() + certificate.verdict[1:])}</p>"
+    differed = [*certificate.failures, *([certificate.fed_by] if certificate.fed_by else [])]
+    plain = certificate.plain()
+    tried = f"Replaced after each of these closes (UTC): {', '.join(plain['moments'])}. Each time it was {', '.join(certificate.futures)}."
+    covered = f"Not covered: {'; '.join(certificate.not_covered)}. The journal that this is about: {certificate.journal_hash}."
+    return found + (_list(differed) if differed else "") + _note(tried, covered)
 
 
 def _truth(truth: Truth) -> list[str]:

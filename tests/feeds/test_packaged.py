@@ -130,3 +130,32 @@ def test_loading_imports_neither_pandas_nor_the_packages() -> None:
         "p.Packaged('stocks').load(seed=0, folder=pathlib.Path()); print({'pandas', 'pyarrow', 'arch', 'skfolio', 'sklearn'} & set(sys.modules))"
     )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "set()"
+
+
+# --- Several sources
+
+
+def test_sources_beside_each_other_are_on_one_tape_with_their_own_bars() -> None:
+    start, end = date(2014, 1, 2), date(2014, 12, 31)
+    tape = Packaged("nasdaq", start, end, beside=("wti", "sp500")).load(seed=0, folder=Path())
+    assert [x.symbol for x in tape.instruments] == ["NASDAQ", "WTI", "SP500"]
+    alone = Packaged("sp500", start, end).load(seed=0, folder=Path())
+    own = ~np.isnan(tape.close[: len(tape), 2])
+    assert tape.close[: len(tape)][own, 2].tolist() == alone.close[: len(alone), 0].tolist()
+    assert tape.closed_at[: len(tape)][own].tolist() == alone.closed_at[: len(alone)].tolist()
+
+
+def test_sources_together_promise_the_least_of_each() -> None:
+    truth = Packaged("nasdaq", date(2014, 1, 2), date(2014, 3, 31), beside=("sp500",)).load(seed=0, folder=Path()).truth
+    assert (truth.opens, truth.volume) == ("previous_close", "shares")
+    truth = Packaged("nasdaq", date(2014, 1, 2), date(2014, 3, 31), beside=("wti",)).load(seed=0, folder=Path()).truth
+    assert (truth.opens, truth.volume) == ("close_only", "none")
+    assert any("spot price" in caveat for caveat in truth.caveats)
+    assert any("index value" in caveat for caveat in truth.caveats)
+
+
+def test_what_cannot_stand_beside_is_refused() -> None:
+    with pytest.raises(ScenarioError, match=r"feed\.beside: there is no packaged source 'sp5000'; did you mean 'sp500'"):
+        Packaged("nasdaq", beside=("sp5000",)).load(seed=0, folder=Path())
+    with pytest.raises(ScenarioError, match=r"feed\.beside: two of the sources have the same symbol"):
+        Packaged("sp500", beside=("sp500_index",)).load(seed=0, folder=Path())

@@ -13,6 +13,7 @@ import pytest
 
 import simulator
 from simulator import DAY, Account, Instrument, Limits, Result, Tape, Truth
+from simulator.loop.prover import Certificate
 from simulator.report import charts, metrics, pages
 from simulator.scenarios import Choice, Scenario
 
@@ -249,3 +250,15 @@ def test_a_long_run_makes_no_large_page() -> None:
     lines = [line for one in (*made["charts"].values(), made["instruments"][0]["price"]) for line in one["data"]]
     assert max(len(line["x"]) for line in lines) <= charts.POINTS_MAX
     assert re.fullmatch(r"▲ 1,000 of [\d,]+ buys, ▼ 1,000 of [\d,]+ sells\.", made["instruments"][0]["note"])
+
+
+def test_a_certificate_has_a_section_and_without_one_there_is_none() -> None:
+    result = ran()
+    kept = Certificate("x", 12, 20, (), ("files",), (DAY,), ("cut off", "noise"), journal_hash="abc")
+    seen = words(pages.report(result, kept))
+    assert "Proof against look-ahead No look-ahead found. 20 futures were replaced; of 12 journal rows no byte before them changed." in seen
+    assert "1970-01-02 00:00:00. Each time it was cut off, noise. Not covered: files." in seen
+    assert "Proof against" not in words(pages.report(result))
+    caught = words(pages.report(result, Certificate("x", 12, 20, ("bar 3: a became b",), (), (), (), "fed by bar 4")))
+    assert "LOOKS AHEAD. In 1 of 20 trials" in caught
+    assert "bar 3: a became b fed by bar 4" in caught

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from small_markets import flat, markets, plain
 
-from simulator import DAY, Account, FloatArray, RegimeModel, Result, Scenario, ScenarioError, filter_states, load, prove, simulate
+from simulator import DAY, Account, FloatArray, RegimeModel, Result, Scenario, ScenarioError, filter_states, load, prove, simulate, volatility_regimes
 from simulator.assembly import parts
 from simulator.feeds.synthetic import Markov, Walks
 from strategies.regime import Regime, Track
@@ -321,3 +321,63 @@ def test_three_years_can_be_too_few_to_tell_which_regime_is_the_bear() -> None:
     """Over three years a bear's mean deviates by three quarters of what it lies below the bull's: with this seed, names are often swapped."""
     ours, apart, _, chance = accuracies(seed=3)
     assert ours < chance < apart
+
+
+# --- Quantiles
+
+
+def test_quantile_regimes_are_terciles_of_trailing_volatility_among_those_before(tmp_path: Path) -> None:
+    tape = Walks(bars=300, symbols=("A",), volatility=0.02).load(seed=4, folder=tmp_path)
+    strategy = Regime(kind="quantile", window=60, volatility_window=10)
+    result = simulate(tape, strategy)
+    told = np.array([result.plots["regime"][name][1] for name in ("state 1 (bear)", "state 2", "state 3 (bull)")])
+    thirds = volatility_regimes(np.array(strategy.tracks[0].returns), days=10, window=60, minimum=60)
+    known = thirds[thirds >= 0]
+    assert (2 - told.argmax(axis=0)).tolist() == known.tolist()
+    assert set(known.tolist()) == {0, 1, 2}
+    assert result.fills
+
+
+def test_the_upper_third_is_the_bear_and_is_not_held() -> None:
+    track = Track(returns=[0.01, -0.01] * 20 + [0.2, -0.2])
+    track.volatilities = [0.01 + 0.0001 * k for k in range(30)]
+    track.place(days=4, window=30)
+    assert track.posterior is not None
+    assert track.posterior.tolist() == [1.0, 0.0, 0.0]
+    strategy = Regime(kind="quantile", window=30, dwell=0)
+    assert track.settle(0.6, 0)
+    assert strategy.weight(track) == 0.0
+
+
+def test_both_kinds_are_compared_in_one_chart_whichever_is_held(tmp_path: Path) -> None:
+    """What is told of a kind does not depend on which of them is held."""
+    tape = Walks(bars=200, symbols=("A", "B"), volatility=0.02).load(seed=4, folder=tmp_path)
+    charts = []
+    for kind in ("hmm", "quantile"):
+        result = simulate(tape, Regime(kind=kind, compare=True, window=60, refit=60, restarts=1, volatility_window=10))  # type: ignore[arg-type]
+        (chart,) = (name for name in result.plots if name.startswith("A unit under each kind"))
+        charts.append({name: list(values) for name, (_, values) in result.plots[chart].items()})
+    assert set(charts[0]) == {"hidden Markov", "quantiles", "always held"}
+    for name, values in charts[0].items():
+        assert values == pytest.approx(charts[1][name], rel=1e-12)
+        assert values[0] == 1.0
+
+
+def test_what_was_always_held_is_the_mean_return_rebalanced(tmp_path: Path) -> None:
+    tape = Walks(bars=150, symbols=("A",), volatility=0.02).load(seed=4, folder=tmp_path)
+    result = simulate(tape, Regime(compare=True, window=60, refit=60, restarts=1, volatility_window=10))
+    (held,) = (drawn["always held"][1] for name, drawn in result.plots.items() if name.startswith("A unit"))
+    # Both know after 60 volatilities of 10 returns each and one more: at row 70.
+    assert held[-1] == pytest.approx(tape.close[149, 0] / tape.close[70, 0])
+
+
+def test_comparing_changes_no_order(tmp_path: Path) -> None:
+    tape = Walks(bars=200, symbols=("A", "B"), volatility=0.02).load(seed=4, folder=tmp_path)
+    terms = {"window": 60, "refit": 60, "restarts": 1, "volatility_window": 10}
+    assert simulate(tape, Regime(**terms)).hash == simulate(tape, Regime(compare=True, **terms)).hash  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("terms", [{"kind": "quantile"}, {"compare": True}])
+def test_quantiles_are_thirds(terms: dict[str, object]) -> None:
+    with pytest.raises(ValueError, match="states must be 3, since quantiles are thirds, was 2"):
+        Regime(states=2, **terms)  # type: ignore[arg-type]
