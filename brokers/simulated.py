@@ -595,7 +595,11 @@ class SimulatedBroker:
             self._from_table(row)
         for id, flying in list(self._flying.items()):
             if flying.instrument == instrument:
-                self._flying[id] = new = splits.rescaled(flying, flying.lots, up, down)
+                new = splits.rescaled(flying, flying.lots, up, down)
+                if not new.lots:
+                    self._withdraw(id, rules.CANCELLED, Reason.EMPTY, events)
+                    continue
+                self._flying[id] = new
                 if not paths.follows(new):
                     self._pending[instrument] += new.lots - flying.lots
                 events.append(Adjusted(id, instrument, new.lots - flying.lots, new.limit, new.stop))

@@ -152,3 +152,14 @@ def test_rates_of_neighbouring_days_add_up(first: int, more: int, rest: int) -> 
     parts = lending.rate_days(0, first, middle) + lending.rate_days(0, middle, last)
     assert lending.rate_days(0, first, last) == pytest.approx(parts, rel=1e-12, abs=1e-12)
     assert lending.available(0, last) == (7.0 if last >= 19 else inf)
+
+
+def test_a_foreign_short_pays_its_fee_in_its_own_currency_and_interest_is_on_all_cash_in_the_base() -> None:
+    """100 short at 10 euros with the euro at 2 dollars: a euro a day from the euros, and no interest on the proceeds."""
+    columns = np.array([[flat(10)] * 3, [flat(2.0)] * 3], float).transpose(2, 1, 0)
+    instruments = [Instrument("X", tick="0", currency="EUR"), Instrument("EURUSD", "rate", tick="0")]
+    tape = Tape.of(instruments, [5 * DAY, 6 * DAY, 7 * DAY], *columns, interval=DAY)
+    result = run(tape, Financing(borrow=0.36, debit=0.0, credit=0.36), -100)
+    assert booked(result, "borrow") == [(2, pytest.approx(-1.0))]
+    assert booked(result, "interest") == [(1, pytest.approx(10.0)), (2, pytest.approx(10.0 + 0.01))]
+    assert result.equity[-1] == pytest.approx(10_000.0 + 20.01 - 2.0)

@@ -136,6 +136,8 @@ def test_an_order_on_its_way_is_rescaled_too() -> None:
     broker = plain(latency_seconds=3600.0)
     result = acted(daily(QUIET, flat(5.0), flat(5.0)), {0: buy(10)}, Split("X", 1, 2, 1), broker=broker)
     assert [fill.quantity for fill in result.fills] == [20.0]
+    result = acted(daily(QUIET, flat(100.0), flat(100.0)), {0: buy(7)}, Split("X", 1, 1, 10), broker=broker)
+    assert (result.orders[0].state, result.orders[0].reason) == ("cancelled", "quantity rounds to zero lots")
 
 
 def test_a_partly_filled_order_keeps_what_it_filled_and_rescales_the_rest() -> None:
