@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from simulator.book.fills import Fill as Fill
     from simulator.book.fills import FillBatch as FillBatch
     from simulator.book.fills import Halt as Halt
+    from simulator.book.fills import Itemised as Itemised
     from simulator.book.fills import Replaced as Replaced
     from simulator.book.fills import Rescaled as Rescaled
     from simulator.book.fills import Sliced as Sliced
@@ -130,7 +131,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "simulator.assembly": "assemble run run_orders simulate",
     "simulator.book.currencies": "CurrencyPortfolio",
-    "simulator.book.fills": "Adjusted Booked Booking Ended Event Fill FillBatch Halt Replaced Rescaled Sliced Waited",
+    "simulator.book.fills": "Adjusted Booked Booking Ended Event Fill FillBatch Halt Itemised Replaced Rescaled Sliced Waited",
     "simulator.book.orders": (
         "AlmgrenChriss Cancel Conditions FloatArray IntArray Order OrderBatch OrderIds OrderKind OrderState Pov Proposal Reason Refusal "
         "Remark Replace Schedule Standing TimeInForce Twap Vwap Wish"

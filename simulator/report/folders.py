@@ -232,10 +232,12 @@ def fills_table(result: Result) -> pa.Table:
     """One row a trade; see results.FillRow."""
     import pyarrow as pa
 
-    names = ("client_id", "bar", "quantity", "price", "commission", "symbol", "slippage", "order", "at")
-    kinds = (pa.string(), pa.int64(), pa.float64(), pa.float64(), pa.float64(), pa.string(), pa.float64(), pa.int64(), pa.timestamp("ns", "UTC"))
+    names = ("client_id", "bar", "quantity", "price", "commission", "symbol", "slippage", "order", "at", "venue")
+    text, number, whole = pa.string(), pa.float64(), pa.int64()
+    kinds = (text, whole, number, number, number, text, number, whole, pa.timestamp("ns", "UTC"), text)
     columns = _columns(result.fills, names)
     columns["client_id"] = [str(given) for given in columns["client_id"]]
+    columns["venue"] = [venue or None for venue in columns["venue"]]
     return pa.table(columns, schema=pa.schema(list(zip(names, kinds, strict=True))))
 
 
@@ -286,7 +288,7 @@ def journal_table(result: Result) -> pa.Table:
     """The journal's rows in their order, decoded: what a row's kind does not have is null. `records.journal_of` is the inverse."""
     import pyarrow as pa
 
-    from simulator.book.fills import Booking
+    from simulator.book.fills import Booking, venue_of
     from simulator.book.orders import OrderKind, Reason, TimeInForce
     from simulator.loop import journal
     from simulator.report.results import STATE_OF
@@ -321,10 +323,11 @@ def journal_table(result: Result) -> pa.Table:
     wished = replaced | where(journal.ORDER, journal.BATCHED, journal.SLICED, journal.REFUSED) & ~replacing
     priced = wished | replacing
     filled, ended, waited, halted = where(journal.FILL), where(journal.ENDED), where(journal.WAITED), where(journal.HALT)
+    itemised = where(journal.ITEMISED)
     sliced, refused, conditions = where(journal.SLICED), where(journal.REFUSED), where(journal.CONDITIONS)
     booked, split, adjusted = where(journal.BOOKED), where(journal.RESCALED), where(journal.ADJUSTED)
     settled = booked | split | adjusted
-    placed = (wished | filled | ended | waited | conditions | settled | where(journal.CLEARED, journal.REMARK)) & (rows["instrument"] >= 0)
+    placed = (wished | filled | itemised | ended | waited | conditions | settled | where(journal.CLEARED, journal.REMARK)) & (rows["instrument"] >= 0)
     everywhere = np.ones(len(rows), np.bool_)
     whys = np.where(refused, np.where(refused, rows["c"], 0.0).astype(np.int64), e)
     symbols = {i: x.symbol for i, x in enumerate(result.tape.instruments)}
@@ -354,6 +357,10 @@ def journal_table(result: Result) -> pa.Table:
             "commission": numbers(rows["c"], filled),
             "taker": pa.array(d == 1, mask=~filled),
             "ambiguous": pa.array(e == 1, mask=~filled),
+            "venue": words(d, {code: venue_of(code) for code in np.unique(d[itemised]).tolist() if code} or {0: ""}, itemised & (d != 0)),
+            "regulatory": numbers(rows["a"], itemised),
+            "venue_fee": numbers(rows["b"], itemised),
+            "permanent": numbers(rows["c"], itemised),
             "state": words(d, {code: str(state) for code, state in STATE_OF.items()}, ended),
             "reason": words(whys, {int(x): x.words for x in Reason}, ended | waited | refused),
             "first": stamps(rows["lots"], waited),
