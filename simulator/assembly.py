@@ -419,7 +419,9 @@ OFF: dict[str, dict[str, Any]] = {"commission": {"per_share": 0.0, "minimum": 0.
 
 def _terms(name: str, given: Any) -> Any:
     """The commission or slippage of a plain run: what is not given is off. A model of one's own stands as it is."""
-    if any(callable(getattr(given, method, None)) for method in plugins.MODELS.values()) or (name == "commission" and "model" in (given or ())):
+    if any(callable(getattr(given, method, None)) for method in plugins.MODELS.values()) or (
+        name == "commission" and isinstance(given, Mapping) and "model" in given
+    ):
         return given
     return {**OFF[name], **_keys(name, given)}
 

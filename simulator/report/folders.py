@@ -30,6 +30,7 @@ import numpy.typing as npt
 
 from simulator.errors import SimulatorError
 from simulator.report import benchmark, metrics
+from simulator.report.costs import statement
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -126,6 +127,7 @@ def summary(result: Result) -> dict[str, Any]:
     since = benchmark.since_first_fill(result, against) if against else None
     measured, spent = metrics.measures(result, benchmark=against.equity if against else None), costs(result)
     ends = metrics.session_ends(tape.sessions[:rows])
+    told = statement(result)
     falls = metrics.drawdowns(np.concatenate(([result.cash_start], result.equity[ends])))
     # V begins with the starting capital, which stood before the first session.
     days = [_day(day) for day in (tape.sessions[0] - 1, *tape.sessions[:rows][ends])] if rows else []
@@ -172,6 +174,8 @@ def summary(result: Result) -> dict[str, Any]:
             "slippage": _number(spent.slippage),
             "commission_bps": _number(spent.bps(spent.commission)),
             "slippage_bps": _number(spent.bps(spent.slippage)),
+            "itemised": {cost.name: _number(cost.money) for cost in told.costs},
+            "average_equity": _number(told.equity),
         },
         "booked": _booked(result),
         "counts": {
