@@ -57,8 +57,6 @@ class Desk:
 class ItemisedMarket(Market):
     """A market that reckons each fill from the terms of its instrument. Orders meet it one by one, by the rules of `Market`."""
 
-    __slots__ = ("_days_kept", "_desks", "_left", "_router", "_traded")
-
     def __init__(self, settings: Simulated, tape: Tape, portfolio: Portfolio, account: Account) -> None:
         super().__init__(settings, tape, portfolio, account)
         self._desks = [Desk(settings, settings.overrides.get(instrument.symbol, Terms())) for instrument in tape.instruments]
@@ -90,14 +88,9 @@ class ItemisedMarket(Market):
         i, lots, tape = working.instrument, working.remaining, self.tape
         up, down, _, _, _, _ = self.terms[i]
         volume, desk = tape.volumes[k], self._desks[i]
-        if i in self.used:
-            budget, taken, change = self.used[i]
-        else:
-            basis = tapes.trailing_volume(tape.panel[4], i, self.row, self.volume_window) if self.volume_window else volume
-            budget, taken, change = rules.budget(basis, desk.participation, up, down), 0, 0
-            if desk.venues:
-                self._left[i] = tuple(capacities(budget, desk.venues))
-                budget = sum(self._left[i])
+        if i not in self.used:
+            self.used[i] = self._budget(i, k), 0, 0
+        budget, taken, change = self.used[i]
         take = abs(lots)
         if budget < take:
             working.now = rules.VOLUME_CAP
@@ -106,11 +99,23 @@ class ItemisedMarket(Market):
                 return
         share = (taken + take) * up / down / volume
         moved, got = self._price(working, desk, price, taker, take, share, change)
-        self.used[i] = budget, taken, change
         pieces = route(take, self._left[i], desk.venues, self._router, taker, got) if desk.venues else [(-1, take)]
         for venue, part in pieces:
             if not self._fill(working, desk, venue, part, (price, moved, got), taker, share, events):
                 return
+
+    def _budget(self, i: int, k: int) -> int:
+        """Lots that the bar at place *k* of the tape still has for us, on all venues."""
+        if i in self.used:
+            return self.used[i][0]
+        up, down, _, _, _, _ = self.terms[i]
+        tape, desk = self.tape, self._desks[i]
+        basis = tapes.trailing_volume(tape.panel[4], i, self.row, self.volume_window) if self.volume_window else tape.volumes[k]
+        budget: int = rules.budget(basis, desk.participation, up, down)
+        if not desk.venues:
+            return budget
+        self._left[i] = tuple(capacities(budget, desk.venues))
+        return sum(self._left[i])
 
     def _price(self, working: Working, desk: Desk, price: float, taker: bool, take: int, share: float, change: int) -> tuple[float, float]:
         """What a fill of *take* lots pays: (the bar's price as moved by what we hold, that after slippage). Makers get the bar's."""

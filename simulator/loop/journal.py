@@ -60,11 +60,11 @@ CONDITIONS: Final = 14
 BOOKED: Final = 15
 RESCALED: Final = 16
 ADJUSTED: Final = 17
-ITEMISED: Final = 18
+ITEMISED: Final = 19
 
 KINDS: Final = (
     *("", "order", "order", "cancel", "replace", "refused", "fill", "ended", "waited", "slice", "halt", "clear", "replaced", "remark", "conditions"),
-    *("booked", "split", "adjusted", "itemised"),
+    *("booked", "split", "adjusted", "", "itemised"),
 )
 PHASES: Final = {SETTLE: "settle", FINANCE: "finance", WORK: "work", RISK: "risk", SEND: "send"}
 """The words for the phases."""

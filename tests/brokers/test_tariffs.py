@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from dataclasses import dataclass
 from datetime import date
 from math import fsum, inf, nan
@@ -383,3 +386,25 @@ def test_fees_count_for_what_a_cash_account_can_pay() -> None:
 def test_a_day_is_a_day() -> None:
     assert (day_of("1970-01-02"), day_of("2020"), day_of("2020-13-01")) == (1, None, None)
     assert DAY // 10**9 == 86_400
+
+
+INSTALLED = """
+import simulator
+days = ["2024-01-02", "2024-01-03", "2024-01-04"]
+bars = {"X": {"date": days, **{name: [10.0] * 3 for name in ("open", "high", "low", "close")}}}
+orders = [{"symbol": "X", "quantity": 10, "bar": 0}]
+fill = simulator.run_orders(bars, orders, cash=1e6, commission={"model": "twice", "money": 3.0}, slippage={"model": "worse"}).fills[0]
+print(fill.commission, fill.price)
+"""
+
+
+def test_an_installed_model_goes_by_its_entry_point(tmp_path: Path) -> None:
+    about = tmp_path / "theirs-1.0.dist-info"
+    about.mkdir()
+    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: theirs\nVersion: 1.0\n")
+    (about / "entry_points.txt").write_text("[tradewind.costs]\ntwice = theirs:Twice\n[tradewind.slippage]\nworse = theirs:Worse\n")
+    (tmp_path / "theirs.py").write_text(PLUGIN)
+    root = Path(simulator.__file__).parent.parent
+    paths = {**os.environ, "PYTHONPATH": os.pathsep.join((str(tmp_path), str(root)))}
+    done = subprocess.run([sys.executable, "-c", INSTALLED], capture_output=True, text=True, env=paths, check=False)
+    assert done.stdout.split() == ["6.0", "10.1"], done.stderr
