@@ -76,7 +76,7 @@ class Commission:
     is off.
 
     With *tiers* a fill pays the rates of the highest tier whose volume was reached over the *tier_days* days before its session, in all instruments
-    together, as money ("value") or units ("shares"). A rebate is paid out apart: no minimum takes it back.
+    together, as money ("value") or units ("shares"). A rebate is paid out apart: no minimum takes it back. Source: market-rules.md, section 3.
     """
 
     per_share: float = 0.005

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from math import floor, fsum, inf, sqrt
+from pathlib import Path
 from statistics import stdev
 from typing import Any
 
@@ -21,6 +22,10 @@ from brokers.slippage import Slippage
 from brokers.venues import Venue, capacities, check, route
 from simulator import Account, OrderKind, Result, TimeInForce, simulate
 from simulator.book.fills import venue_code, venue_of
+from simulator.loop.journal import ITEMISED
+from simulator.report.explain import story
+from simulator.report.records import Record
+from simulator.report.telling import Columns, Telling
 
 A, B = Venue("XNAS", 0.5, taker_per_share=0.003, maker_per_share=-0.002), Venue("BATS", 0.3, taker_per_share=-0.001, maker_per_share=0.001)
 TEN = daily(*[QUIET] * 10)
@@ -254,6 +259,24 @@ def test_venues_and_what_is_itemised_survive_the_run_folder(tmp_path: Any) -> No
     assert table["venue"].drop_null().to_pylist()[:2] == ["BATS", "XNAS"]
     back = journal_of(table, ["X"])
     assert bytes(back.rows) == bytes(result.journal.rows)
+
+
+def test_the_story_of_an_order_tells_venues_and_what_is_behind_its_costs() -> None:
+    broker = plain(participation=0.1, venues=(A, B), levies=(Levy("stamp", "1970-01-01", bps=20.0),))
+    result = run(TEN, {0: lambda view: [view.order(-70)]}, broker)
+    telling = Telling(result.journal, TEN)
+    told = [telling.event(entry) for entry in telling.entries(telling.of_kind(ITEMISED))]
+    assert told == [
+        "order 1, of that fill: at BATS, of it regulatory fees 0.60, venue rebate 0.03",
+        "order 1, of that fill: at XNAS, of it regulatory fees 0.80, venue fee 0.12",
+    ]
+    parts = [
+        part for part in story(Record(Path("run"), None, result.journal, 10, None), TEN, 1) if isinstance(part, Columns) and part.title == "fills"
+    ]
+    assert [row[-1] for row in parts[0].rows] == [
+        "taker, at BATS, of it regulatory fees 0.60, venue rebate 0.03",
+        "taker, at XNAS, of it regulatory fees 0.80, venue fee 0.12",
+    ]
 
 
 def test_a_plain_run_takes_venues_as_mappings() -> None:
