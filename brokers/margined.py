@@ -18,9 +18,8 @@ if TYPE_CHECKING:
 
 def market_of(settings: Simulated, tape: Tape, portfolio: Portfolio, account: Account) -> Market:
     """The market for what is on the tape."""
-    if any(isinstance(x, Future) for x in tape.instruments):
-        return MarginedMarket(settings, tape, portfolio, account)
-    return sessions.market_of(settings, tape, portfolio, account)
+    margined = MarginedMarket if any(isinstance(x, Future) for x in tape.instruments) else None
+    return sessions.market_of(settings, tape, portfolio, account, margined)
 
 
 class MarginedMarket(WideMarket):

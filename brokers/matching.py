@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import pairwise
 from math import inf, nan
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from brokers.costs import FREE, Commission
+from brokers.slippage import NO_SLIPPAGE, Slippage
 from simulator import DAY, SECOND, Account, Ended, Event, Fill, FillBatch, FloatArray, IntArray, Order, Portfolio, Tape, Waited
 from simulator.kernels import batches, rules, tapes
 
@@ -28,7 +30,8 @@ class Working:
 
     # How every order begins. Most never change these, and an order is made quicker without them.
     triggered = met = refused = False
-    shares = notional = paid = 0.0
+    # Units and money that it traded, the commission that it paid, and what the tiers of the tariff asked of it apart from rebates.
+    shares = notional = paid = extra = 0.0
     reason: int = rules.FILLED
     now: int = rules.FILLED
     session = -1
@@ -55,6 +58,59 @@ class Working:
     def is_special(self) -> bool:
         """Whether only a walk through the bar can tell what becomes of it."""
         return self.conditions is not None or self.kind > rules.STOP_LIMIT or bool(self.children)
+
+
+class Bill:
+    """What an order that is cut in time has traded and paid: to the tariff its slices are one order."""
+
+    __slots__ = ("extra", "notional", "paid", "shares")
+
+    def __init__(self) -> None:
+        self.shares = self.notional = self.paid = self.extra = 0.0
+
+
+class Slice(Working):
+    """A child of an order that is cut in time, on that order's *bill*."""
+
+    def __init__(self, bill: Bill, order: Order, limit: float, stop: float, sequence: int, row: int) -> None:
+        super().__init__(order, limit, stop, sequence, row)
+        self.bill = bill
+
+    @property
+    def shares(self) -> float:
+        """Units that the parent has traded."""
+        return self.bill.shares
+
+    @shares.setter
+    def shares(self, units: float) -> None:
+        self.bill.shares = units
+
+    @property
+    def notional(self) -> float:
+        """Money for which the parent has traded."""
+        return self.bill.notional
+
+    @notional.setter
+    def notional(self, money: float) -> None:
+        self.bill.notional = money
+
+    @property
+    def paid(self) -> float:
+        """Commission that the parent has paid."""
+        return self.bill.paid
+
+    @paid.setter
+    def paid(self, money: float) -> None:
+        self.bill.paid = money
+
+    @property
+    def extra(self) -> float:
+        """What the tiers of the tariff have asked of the parent."""
+        return self.bill.extra
+
+    @extra.setter
+    def extra(self, money: float) -> None:
+        self.bill.extra = money
 
 
 class Book:
@@ -143,15 +199,21 @@ class Table:
 
 
 def tariff(settings: Simulated) -> tuple[float, float, float, float, float, bool]:
-    """The commission as the rules take it."""
-    terms = settings.commission
+    """The commission as the rules take it. One that is no plain numbers is asked by an ItemisedMarket, which looks at none of these."""
+    terms = settings.commission if isinstance(settings.commission, Commission) else FREE
     return terms.per_share, terms.per_order, terms.bps / 10_000.0, terms.minimum, terms.maximum, terms.round_to_cents
+
+
+def slipping(settings: Simulated) -> tuple[int, float, int]:
+    """The slippage as the rules take it: see `tariff`."""
+    model = settings.slippage if isinstance(settings.slippage, Slippage) else NO_SLIPPAGE
+    return model.code, model.amount, model.window
 
 
 def numbers(settings: Simulated, tape: Tape, account: Account) -> FloatArray:
     """The settings as compiled code takes them, see simulator.kernels.batches."""
-    slippage, window = settings.slippage, settings.volume_window if settings.volume_basis == "trailing" else 0
-    costs = (*tariff(settings), slippage.code, slippage.amount, slippage.window)
+    window = settings.volume_window if settings.volume_basis == "trailing" else 0
+    costs = (*tariff(settings), *slipping(settings))
     row = np.array(
         (*costs, settings.participation, window, settings.limit_through_ticks, account.kind == "cash", account.leverage_max, tape.interval >= DAY),
         np.float64,
@@ -209,7 +271,7 @@ class Market:
         self.used: dict[int, tuple[int, int, int]] = {}
         self.cash_account, self.leverage_max = account.kind == "cash", account.leverage_max
         self.settings = numbers(settings, tape, account)
-        self.fee, self.slippage = tariff(settings), (settings.slippage.code, settings.slippage.amount, settings.slippage.window)
+        self.fee, self.slippage = tariff(settings), slipping(settings)
         self.cap, self.through_ticks = settings.participation, float(settings.limit_through_ticks)
         self.volume_window = settings.volume_window if settings.volume_basis == "trailing" else 0
         # Where each bar is a session of its own, DAY orders end with the bar that they met.
@@ -237,6 +299,16 @@ class Market:
             self.used = {i: (budget, taken, 0) for i, (budget, taken, _) in self.used.items()}
         self.cash = portfolio.cash
         self.equity, self.gross = portfolio.worth()
+
+    def kept(self) -> Any:
+        """Everything that trading in a row changes of the market, as it is now."""
+        return self.cash, self.equity, self.gross, dict(self.used), self.pending.copy()
+
+    def bring_back(self, kept: Any) -> None:
+        """Make it as it was kept. The same can be brought back many times."""
+        self.cash, self.equity, self.gross, used, pending = kept
+        self.used = dict(used)
+        self.pending[:] = pending
 
     def meet(self, orders: Sequence[Working], market_at: int, events: list[Event]) -> None:
         """These orders, oldest first, meet the row: fills by their moment in the bar, then what became of each. Done ones have none remaining."""

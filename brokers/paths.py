@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from math import nan
 from typing import TYPE_CHECKING, Any, Literal
 
+from brokers.matching import Slice
 from simulator import DAY, Event, Fill, Order
 from simulator.kernels import rules
 
@@ -273,18 +274,19 @@ def worth(market: Market, i: int, close: float) -> float:
 
 def keep(market: Market, orders: Sequence[Working]) -> tuple[Any, ...]:
     """Everything that a walk changes."""
-    account = market.cash, market.equity, market.gross, dict(market.used), market.pending.copy()
-    return account, [dict(working.__dict__) for working in orders]
+    bills = {id(x.bill): (x.bill, (x.bill.shares, x.bill.notional, x.bill.paid, x.bill.extra)) for x in orders if isinstance(x, Slice)}
+    return market.kept(), [dict(working.__dict__) for working in orders], bills
 
 
 def bring_back(market: Market, orders: Sequence[Working], kept: tuple[Any, ...]) -> None:
     """Make everything as it was kept."""
-    (market.cash, market.equity, market.gross, used, pending), states = kept
-    market.used = dict(used)
-    market.pending[:] = pending
+    account, states, bills = kept
+    market.bring_back(account)
     for working, state in zip(orders, states, strict=True):
         working.__dict__.clear()
         working.__dict__.update(state)
+    for bill, (shares, notional, paid, extra) in bills.values():
+        bill.shares, bill.notional, bill.paid, bill.extra = shares, notional, paid, extra
 
 
 def walk(market: Market, crowd: Sequence[Working], k: int, start: float, points: Sequence[float], events: list[Event]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from brokers.itemised import ItemisedMarket
 from brokers.matching import Market
 from simulator import DAY, Account, CurrencyPortfolio, Exchange, Portfolio, Tape
 from simulator.kernels import batches
@@ -12,11 +13,16 @@ if TYPE_CHECKING:
     from brokers.simulated import Simulated
 
 
-def market_of(settings: Simulated, tape: Tape, portfolio: Portfolio, account: Account) -> Market:
-    """The market for what is on the tape: the plain one where bars are sessions, or name no exchange, and all is in one currency."""
+def market_of(settings: Simulated, tape: Tape, portfolio: Portfolio, account: Account, margined: type[Market] | None = None) -> Market:
+    """The market for what is on the tape, and for what it costs: the plain one where bars are sessions, or name no exchange, all is in one currency,
+    and costs are a few numbers.
+    """
     timed = bool(tape.truth.calendar) and tape.interval < DAY
     foreign = isinstance(portfolio, CurrencyPortfolio)
-    return (WideMarket if timed or foreign else Market)(settings, tape, portfolio, account)
+    wide: tuple[type[Market], ...] = (margined,) if margined else (WideMarket,) if timed or foreign else ()
+    kinds = wide + ((ItemisedMarket,) if settings.itemises else ())
+    kind: type[Market] = type("Together", kinds, {}) if len(kinds) > 1 else (*kinds, Market)[0]
+    return kind(settings, tape, portfolio, account)
 
 
 class WideMarket(Market):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, field
 from functools import partial
@@ -13,13 +13,15 @@ import numpy as np
 import simpy
 
 from brokers import paths, splits
-from brokers.costs import Commission
+from brokers.costs import US_EQUITIES, Commission, CostModel, Levy
+from brokers.itemised import COSTS, SLIPPAGES, Regulation, Terms
 from brokers.latency import arrive
 from brokers.margined import market_of
-from brokers.matching import Book, Table, Working, numbers
+from brokers.matching import Bill, Book, Slice, Table, Working, numbers
 from brokers.paths import Group, Policy
 from brokers.slicing import Parents, Seen, execute
-from brokers.slippage import Slippage
+from brokers.slippage import Slippage, SlippageModel
+from brokers.venues import Router, Venue, check
 from simulator import (
     SECOND,
     Account,
@@ -38,6 +40,7 @@ from simulator import (
     Remark,
     Replace,
     Replaced,
+    ScenarioError,
     Schedule,
     Sliced,
     Standing,
@@ -63,6 +66,10 @@ class Simulated:
     "optimistic" take for each instrument and bar the path that leaves us with less or more. A market-on-open order must be at the market
     *open_cutoff_seconds* before the open (2 minutes at NASDAQ), a market-on-close order *close_cutoff_seconds* before the close (10 minutes at NYSE);
     where bars are shorter than a session, only the calendar of an exchange tells which is the last of it.
+
+    *commission* and *slippage* may be models of one's own, see brokers.costs and brokers.slippage. *regulation* "us_equities" is the dated schedule
+    of US fees on sales (off by default: no data says that its symbols are US shares), and *levies* are dated fees of one's own on top. With *venues*
+    a symbol trades in several places, and *router* says where a fill goes. *overrides* are an instrument's own terms, by symbol.
     """
 
     timing: Literal["next_open", "next_close", "same_close"] = "next_open"
@@ -70,13 +77,18 @@ class Simulated:
     volume_basis: Literal["bar", "trailing"] = "bar"
     volume_window: int = 20
     limit_through_ticks: int = 0
-    commission: Commission = field(default_factory=Commission)
-    slippage: Slippage = field(default_factory=Slippage)
+    commission: Commission | CostModel = field(default_factory=Commission, metadata=COSTS)
+    slippage: Slippage | SlippageModel = field(default_factory=Slippage, metadata=SLIPPAGES)
     latency_seconds: float = 0.0
     path: Policy = "pessimistic"
     open_cutoff_seconds: float = 120.0
     close_cutoff_seconds: float = 600.0
     slicing: Schedule | None = None
+    regulation: Regulation = "none"
+    levies: tuple[Levy, ...] = ()
+    venues: tuple[Venue, ...] = ()
+    router: Router = "cheapest"
+    overrides: Mapping[str, Terms] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not self.participation > 0.0:
@@ -91,20 +103,31 @@ class Simulated:
             raise ValueError(f"open_cutoff_seconds must be 0 or above, was {self.open_cutoff_seconds!r}")
         if not 0.0 <= self.close_cutoff_seconds < inf:
             raise ValueError(f"close_cutoff_seconds must be 0 or above, was {self.close_cutoff_seconds!r}")
+        check(self.venues)
         if self.timing == "same_close" and (self.latency_seconds or self.slicing):
             raise ValueError("timing 'same_close' leaves no time for latency_seconds or slicing: take these out, or use 'next_open'")
 
+    @property
+    def itemises(self) -> bool:
+        """Whether costs are more than the few numbers that compiled code knows."""
+        tariff, slippage = self.commission, self.slippage
+        plain = isinstance(tariff, Commission) and not tariff.tiers and isinstance(slippage, Slippage) and not slippage.permanent
+        return not plain or self.regulation != "none" or bool(self.levies or self.venues or self.overrides)
+
     def connect(self, tape: Tape, portfolio: Portfolio, account: Account, ids: OrderIds) -> SimulatedBroker:
-        """The broker of one session."""
+        """The broker of one session. Raises ScenarioError for terms of an instrument that there is none of."""
+        for symbol in self.overrides:
+            if symbol not in tape.index:
+                raise ScenarioError(f"broker.overrides: no such instrument '{symbol}'; there is: {', '.join(sorted(tape.index))}")
         return SimulatedBroker(self, tape, portfolio, account, ids)
 
     def numbers(self, tape: Tape, account: Account) -> tuple[int, FloatArray] | None:
         """These settings for compiled runs: (the moment at which market orders trade, the numbers of simulator.kernels.batches).
 
-        None where only the loop can tell what happens: where orders take time or are cut, at the same close, with corporate actions, and in several
-        currencies.
+        None where only the loop can tell what happens: where orders take time or are cut, at the same close, with corporate actions, in several
+        currencies, and where costs are itemised.
         """
-        slow = self.latency_seconds or self.slicing or self.timing == "same_close"
+        slow = self.latency_seconds or self.slicing or self.timing == "same_close" or self.itemises
         if slow or tape.actions is not None or len({x.currency for x in tape.instruments}) > 1:
             return None
         return (rules.AT_CLOSE if self.timing == "next_close" else rules.AT_OPEN), numbers(self, tape, account)
@@ -133,9 +156,19 @@ class Simulated:
             f"All our orders together take at most {self.participation:.0%} of {of}."
             if self.participation < inf
             else "Volume sets no bound to what we trade.",
-            f"Commission: {self.commission.words()}.",
-            f"Slippage of takers: {self.slippage.words()}.",
+            f"Commission: {_said(self.commission)}.",
+            f"Slippage of takers: {_said(self.slippage)}.",
         ]
+        if self.regulation != "none" or self.levies:
+            names = dict.fromkeys(levy.name for levy in ((*US_EQUITIES,) if self.regulation != "none" else ()) + self.levies)
+            sentences.append(f"Fees of regulators, by dated schedules: {', '.join(names)}.")
+        if self.venues:
+            sentences.append(
+                f"Fills are split over {', '.join(f'{venue.name} ({venue.share:.0%} of the volume)' for venue in self.venues)}, "
+                f"{'the cheapest first' if self.router == 'cheapest' else 'by what each has left'}, all at one price: a model of cost and capacity."
+            )
+        if self.overrides:
+            sentences.append(f"Terms of their own have {', '.join(self.overrides)}.")
         if self.latency_seconds:
             sentences.append(f"An order reaches the market {self.latency_seconds:g} s after the decision.")
         if self.slicing:
@@ -152,7 +185,9 @@ class SimulatedBroker:
 
     def __init__(self, settings: Simulated, tape: Tape, portfolio: Portfolio, account: Account, ids: OrderIds) -> None:
         self.tape, self.portfolio, self.ids = tape, portfolio, ids
+        # Costs that compiled code does not know are reckoned order by order.
         self.market = market_of(settings, tape, portfolio, account)
+        self._one_by_one = settings.itemises or self.market.is_margined
         self.pending, self.open_orders = self.market.pending, self.market.open_orders
         self._pending, self._open = self.pending.data, self.open_orders.data
         self._market_at = rules.AT_CLOSE if settings.timing == "next_close" else rules.AT_OPEN
@@ -213,7 +248,7 @@ class SimulatedBroker:
             self._fill_at_this_close(first, row, answers)
         return tuple(answers) if answers else NOTHING
 
-    def _take(self, order: Order, at: int, row: int, answers: list[Event]) -> None:
+    def _take(self, order: Order, at: int, row: int, answers: list[Event], kind_of: Callable[..., Working] = Working) -> None:
         """Accept one order that is at the market by *at*, or reject it for its prices."""
         id, i, lots, kind, limit, stop, _, _, schedule, conditions = order
         if conditions is not None or kind > rules.STOP_LIMIT:
@@ -232,7 +267,7 @@ class SimulatedBroker:
             self._slice(order, schedule, at)
             return
         self._sequence += 1
-        working = self._singles[id] = Working(order, limit, stop, self._sequence, row)
+        working = self._singles[id] = kind_of(order, limit, stop, self._sequence, row)
         if working.is_eager:
             self._eager.append(working)
         else:
@@ -289,7 +324,7 @@ class SimulatedBroker:
             else:
                 self._clear(batch.clears, newer, answers)
         columns = (batch.ids, batch.instruments, batch.lots, batch.kinds, batch.limits, batch.stops, batch.tifs)
-        if self._latency or self._slicing or self.market.is_margined or batch.kinds.any():
+        if self._latency or self._slicing or self._one_by_one or batch.kinds.any():
             # What has prices of its own may hang on the path through a bar, which is walked order by order.
             for values in zip(*(column.tolist() for column in columns), strict=True):
                 order = Order(*values)
@@ -360,7 +395,7 @@ class SimulatedBroker:
             self._parents.adopt(child.id, parent)
             self._open[order.instrument] += 1
             self._arrivals.append(Sliced(child, order.id))
-            self._take(child, int(self._env.now), self._row, self._arrivals)
+            self._take(child, int(self._env.now), self._row, self._arrivals, partial(Slice, parent.bill))
 
         def cancel() -> None:
             if order.id in self._parents.open:
@@ -462,18 +497,22 @@ class SimulatedBroker:
         self._take(new, at, self._row, answers)
         if wish.id in self._singles:
             # One order to the tariff: what it has paid counts toward its minimum.
-            after = self._singles[wish.id]
-            after.shares, after.notional, after.paid = had
+            after: Working | Bill = self._singles[wish.id]
+        elif wish.id in self._parents.open:
+            after = self._parents.open[wish.id].bill
+        else:
+            return
+        after.shares, after.notional, after.paid, after.extra = had
 
-    def _traded(self, order: int) -> tuple[float, float, float]:
-        """Shares and notional that an open order has traded, and the commission that it has paid."""
-        if order in self._singles:
-            working = self._singles[order]
-            return working.shares, working.notional, working.paid
+    def _traded(self, order: int) -> tuple[float, float, float, float]:
+        """Shares and notional that an open order has traded, the commission that it has paid, and what tiers asked of it."""
+        if order in self._singles or order in self._parents.open:
+            on = self._singles[order] if order in self._singles else self._parents.open[order].bill
+            return on.shares, on.notional, on.paid, on.extra
         for k in np.flatnonzero(self._table.ids == order).tolist():
             shares, notional, paid = self._table.floats[batches.SHARES :, k].tolist()
-            return shares, notional, paid
-        return 0.0, 0.0, 0.0
+            return shares, notional, paid, 0.0
+        return 0.0, 0.0, 0.0, 0.0
 
     def _withdraw(self, order: int, state: int, reason: int, answers: list[Event]) -> None:
         """End an open order of whatever sort, with what belongs to it."""
@@ -654,7 +693,8 @@ class SimulatedBroker:
                 touched = [book] if touched is None else [*touched, book]
         if touched is None and self._all_rest:
             return NOTHING
-        if self._table.count and (self._special or touched is not None or self.portfolio.restated or any(working.kind for working in self._eager)):
+        joined = self._special or self._parents.of or touched is not None or self.portfolio.restated
+        if self._table.count and (joined or any(working.kind for working in self._eager)):
             self._from_table(row)
         orders = self._eager
         if touched is not None:
@@ -737,6 +777,11 @@ class SimulatedBroker:
         for book in books:
             if not book.tidy():
                 del self._books[book.instrument]
+
+
+def _said(model: object) -> str:
+    """A model in words, or by its name where it has none."""
+    return str(model.words()) if hasattr(model, "words") else f"{type(model).__name__} (a plug-in)"
 
 
 def _sells_first(wishes: Sequence[Wish]) -> list[Wish]:

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple, TypeVar, cast
 import numpy as np
 import simpy
 
+from brokers.matching import Bill
 from simulator import DAY, SECOND, AlmgrenChriss, Ended, Event, Fill, FillBatch, FloatArray, IntArray, Order, Pov, Schedule, Tape, Twap, Vwap
 from simulator.kernels import rules, tapes
 
@@ -294,13 +295,14 @@ def execute(
 
 
 class Parent:
-    """An order that is cut in time: lots not yet filled, lots lost with children that ended, and its process."""
+    """An order that is cut in time: lots not yet filled, lots lost with children that ended, its bill, and its process."""
 
-    __slots__ = ("children", "lost", "order", "process", "remaining")
+    __slots__ = ("bill", "children", "lost", "order", "process", "remaining")
 
     def __init__(self, order: Order) -> None:
         self.order, self.remaining, self.lost = order, order.lots, 0
         self.children: list[int] = []
+        self.bill = Bill()
         self.process: simpy.Process | None = None
 
 

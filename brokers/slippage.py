@@ -4,9 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import inf, sqrt
-from typing import Literal
+from typing import Literal, Protocol
 
+from brokers.costs import Trade
 from simulator.kernels import rules
+
+
+class SlippageModel(Protocol):
+    """A model of one's own: a plug-in of the group `tradewind.slippage`, or `path/to/file.py:Name`, in place of a `Slippage`."""
+
+    def slipped(self, trade: Trade) -> float:
+        """What a taker pays instead of *trade.price*. The market sees to it that no limit is passed, and that no price is below 0."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,6 +24,11 @@ class Slippage:
     `bps`: a fixed fraction. `half_spread`: half of *spread*, in price. `volume_share`: price x (1 + k share²), where share is what our fills have
     taken of the bar's volume so far (Zipline's VolumeShareSlippage). `square_root`: price x (1 + y sigma sqrt(quantity / ADV)), with daily
     volatility and average daily volume over the *window* sessions before (Almgren and others, 2005); nothing while these are not known yet.
+
+    A share *permanent* of the square root's impact stays: while we hold a position of h, later takers find the price moved by permanent y sigma
+    sqrt(h / ADV) in its direction, and pay their own impact on top. It goes as the position goes and does not decay otherwise; the rest of the
+    impact is temporary, and over with its fill. Since it depends on the position alone, no round trip earns by its own impact (Huberman and Stanzl,
+    Price manipulation and quasi-arbitrage, Econometrica 72, 2004). Marks stay those of history.
     """
 
     model: Literal["none", "bps", "half_spread", "volume_share", "square_root"] = "bps"
@@ -24,6 +37,7 @@ class Slippage:
     k: float = 0.1
     y: float = 1.0
     window: int = 20
+    permanent: float = 0.0
 
     def __post_init__(self) -> None:
         if self.model not in MODELS:
@@ -35,6 +49,10 @@ class Slippage:
             raise ValueError(f"slippage.bps must be below 10000, was {self.bps!r}")
         if self.window < 3:
             raise ValueError(f"slippage.window must be at least 3 sessions, was {self.window!r}")
+        if not 0.0 <= self.permanent <= 1.0:
+            raise ValueError(f"slippage.permanent must be in [0, 1], was {self.permanent!r}")
+        if self.permanent and self.model != "square_root":
+            raise ValueError(f"slippage.permanent needs the model 'square_root', which alone has an impact that lasts; the model was {self.model!r}")
 
     @property
     def code(self) -> int:
@@ -48,12 +66,13 @@ class Slippage:
 
     def words(self) -> str:
         """The model as a person would say it."""
+        lasting = f", of which {self.permanent:.0%} stays while the position does" if self.permanent else ""
         return {
             "none": "none",
             "bps": f"{self.bps:g} bps",
             "half_spread": f"half of a spread of {self.spread:g}",
             "volume_share": f"{self.k:g} x (share of the bar's volume)²",
-            "square_root": f"{self.y:g} x daily volatility x sqrt(quantity / average daily volume), over {self.window} sessions",
+            "square_root": f"{self.y:g} x daily volatility x sqrt(quantity / average daily volume), over {self.window} sessions{lasting}",
         }[self.model]
 
 

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from simulator.book.fills import FillBatch as FillBatch
     from simulator.book.fills import Forced as Forced
     from simulator.book.fills import Halt as Halt
+    from simulator.book.fills import Itemised as Itemised
     from simulator.book.fills import Replaced as Replaced
     from simulator.book.fills import Rescaled as Rescaled
     from simulator.book.fills import Sliced as Sliced
@@ -196,7 +197,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "simulator.assembly": "assemble run run_orders simulate",
     "simulator.book.currencies": "CurrencyPortfolio",
-    "simulator.book.fills": "Adjusted Booked Booking Ended Event Fill FillBatch Forced Halt Replaced Rescaled Sliced Waited",
+    "simulator.book.fills": "Adjusted Booked Booking Ended Event Fill FillBatch Forced Halt Itemised Replaced Rescaled Sliced Waited",
     "simulator.book.financing": "Financing Loan",
     "simulator.book.orders": (
         "AlmgrenChriss Cancel Conditions FloatArray IntArray Order OrderBatch OrderIds OrderKind OrderState Pov Proposal Reason Refusal "

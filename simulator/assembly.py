@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import traceback
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -402,6 +402,11 @@ def run_orders(
     path: str = "pessimistic",
     actions: Iterable[Any] | str | Path | None = None,
     settlement_days: int = 0,
+    regulation: str = "none",
+    levies: Sequence[Any] = (),
+    venues: Sequence[Any] = (),
+    router: str = "cheapest",
+    overrides: Mapping[str, Any] | None = None,
     check: bool = False,
 ) -> Result:
     """Run a plain list of orders over plain bars, so that the fills can be compared with another engine's. Every cost and cap is off by default.
@@ -413,15 +418,17 @@ def run_orders(
     over the instants of all symbols together. *path* orders the events inside a bar: see brokers.simulated.Simulated.
     *hours* are those of a session, or an exchange such as "XNYS", which closing auctions inside a session need.
 
-    *commission* has any of per_share, per_order, bps, minimum, maximum, round_to_cents, or is a fraction of the
-    traded value; *slippage* has model ("none", "bps", "half_spread",
-    "volume_share", "square_root") and its number: bps, spread, k, y. *participation* is the share of a bar's volume that may be taken (None: all and
-    more). *actions* are corporate actions: simulator.Split, Dividend, Delisting, Suspension and TradingHalt, mappings with the keys of a file of
-    them, or its path; see simulator.feeds.tables.read_actions. *settlement_days* are those of a cash account. *tick* "0" is no price grid.
-    *leverage_max* None is no limit. *financing* has any of the yearly rates borrow, rebate, debit and credit, the day_count ("act/360", "act/365"),
-    and loans, mappings with symbol, rate, available and since (see simulator.Financing); *margin* any of initial (1 / leverage_max),
-    maintenance_long, maintenance_short and buffer; what is left out is off. *instruments* may have a simulator.Future. The result has `fills`,
-    `orders`, `bookings`, `forced` (what the account's broker did), `cash` and `equity`.
+    *commission* has any of per_share, per_order, bps, minimum, maximum, round_to_cents, tiers, tier_days, tier_unit, or is a fraction of the traded
+    value; *slippage* has model ("none", "bps", "half_spread", "volume_share", "square_root") and its number: bps, spread, k, y, permanent; either may
+    be a model of one's own, by name as in a scenario or as an object. *regulation* "us_equities" is the dated schedule of US fees on sales; *levies*
+    are dated fees (mappings with name, since, bps, per_share, maximum, side), *venues* places to trade (name, share, taker_bps, maker_bps,
+    taker_per_share, maker_per_share), and *overrides* an instrument's own terms by symbol: see brokers/README.md. *participation* is the share of a
+    bar's volume that may be taken (None: all and more). *actions* are corporate actions: simulator.Split, Dividend, Delisting, Suspension and
+    TradingHalt, mappings with the keys of a file of them, or its path; see simulator.feeds.tables.read_actions. *settlement_days* are those of a cash
+    account. *tick* "0" is no price grid. *leverage_max* None is no limit. *financing* has any of the yearly rates borrow, rebate, debit and credit,
+    the day_count ("act/360", "act/365"), and loans, mappings with symbol, rate, available and since (see simulator.Financing); *margin* any of
+    initial (1 / leverage_max), maintenance_long, maintenance_short and buffer; what is left out is off. *instruments* may have a simulator.Future.
+    The result has `fills`, `orders`, `bookings`, `forced` (what the account's broker did), `cash` and `equity`.
     """
     from simulator.feeds.frames import tape_from_columns
 
@@ -443,8 +450,13 @@ def run_orders(
         "limit_through_ticks": limit_through_ticks,
         "latency_seconds": float(latency_seconds),
         "path": path,
-        "commission": {"per_share": 0.0, "minimum": 0.0, **_keys("commission", commission)},
-        "slippage": {"model": "none", **_keys("slippage", slippage)},
+        "commission": _terms("commission", commission),
+        "slippage": _terms("slippage", slippage),
+        "regulation": regulation,
+        "levies": tuple(levies),
+        "venues": tuple(venues),
+        "router": router,
+        "overrides": {symbol: _overridden(terms) for symbol, terms in (overrides or {}).items()},
     }
     here = Path()
     broker = plugins.build(plugins.find("tradewind.brokers", "simulated", here), settings, "run_orders")
@@ -477,6 +489,26 @@ def _fields(given: Any) -> dict[str, Any]:
     return {key: getattr(given, key) for key in given.__dataclass_fields__}
 
 
+OFF: dict[str, dict[str, Any]] = {"commission": {"per_share": 0.0, "minimum": 0.0}, "slippage": {"model": "none"}}
+"""What trading costs where a plain run is not told otherwise."""
+
+
+def _terms(name: str, given: Any) -> Any:
+    """The commission or slippage of a plain run: what is not given is off. A model of one's own stands as it is."""
+    if any(callable(getattr(given, method, None)) for method in plugins.MODELS.values()) or (
+        name == "commission" and isinstance(given, Mapping) and "model" in given
+    ):
+        return given
+    return {**OFF[name], **_keys(name, given)}
+
+
+def _overridden(terms: Any) -> Any:
+    """An instrument's own terms, of which commission and slippage are given as in a plain run."""
+    if not isinstance(terms, Mapping):
+        return terms
+    return {key: _terms(key, value) if key in OFF else value for key, value in terms.items()}
+
+
 def _is_number(given: Any) -> bool:
     return isinstance(given, int | float) and not isinstance(given, bool)
 
@@ -488,7 +520,7 @@ def _keys(name: str, given: Any) -> dict[str, Any]:
     if _is_number(given) and name == "commission":
         return {"bps": given * 10_000.0}
     if isinstance(given, Mapping):
-        return {key: float(value) if _is_number(value) and key != "window" else value for key, value in given.items()}
+        return {key: float(value) if _is_number(value) and key not in ("window", "tier_days") else value for key, value in given.items()}
     if hasattr(given, "__dataclass_fields__"):
         return _fields(given)
     raise ScenarioError(f"run_orders.{name} must be a mapping such as {{'bps': 10}}, was {given!r}")

@@ -248,8 +248,9 @@ def list_all() -> None:
         ("scenarios", [(name, _title(path)) for name, path in scenarios.bundled().items()]),
         *((f"{word} plug-ins", [(name, _purpose(group, name)) for name in plugins.names(group)]) for group, word in plugins.WORDS.items()),
     ):
-        console.print(f"{heading}:")
-        _table(console, [(f"  {name}", words) for name, words in rows])
+        if rows:
+            console.print(f"{heading}:")
+            _table(console, [(f"  {name}", words) for name, words in rows])
 
 
 @app.command()

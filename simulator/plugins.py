@@ -25,8 +25,12 @@ if TYPE_CHECKING:
 STRATEGIES: Final = "tradewind.strategies"
 BROKERS: Final = "tradewind.brokers"
 FEEDS: Final = "tradewind.feeds"
+COSTS: Final = "tradewind.costs"
+SLIPPAGES: Final = "tradewind.slippage"
 
-WORDS: Final = {STRATEGIES: "strategy", BROKERS: "broker", FEEDS: "feed"}
+WORDS: Final = {STRATEGIES: "strategy", BROKERS: "broker", FEEDS: "feed", COSTS: "cost model", SLIPPAGES: "slippage model"}
+MODELS: Final = {COSTS: "charge", SLIPPAGES: "slipped"}
+"""The method of the models that a plug-in's own parameters may choose: fields with the metadata {"plugin": group}."""
 ROOT: Final = Path(__file__).resolve().parent.parent
 
 
@@ -49,11 +53,12 @@ def names(group: str) -> list[str]:
     return sorted(_entries(group))
 
 
-def build(kind: type, parameters: Mapping[str, object], where: str) -> object:
+def build(kind: type, parameters: Mapping[str, object], where: str, folder: Path | None = None) -> object:
     """One *kind* with these *parameters*, each of exactly the type that its dataclass field declares.
 
-    A field that is itself a dataclass takes a table; where it may be one of several, which each have a field `model`, the table's `model` says which.
-    *where* is the table's name, empty for the top of a scenario. Raises ScenarioError naming
+    A field that is itself a dataclass takes a table, one of several of them a list or a table of tables; where it may be one of several, which each
+    have a field `model`, the table's `model` says which. A field with the metadata {"plugin": group} may also have the `model` of a plug-in, whose
+    file's path is relative to *folder*. *where* is the table's name, empty for the top of a scenario. Raises ScenarioError naming
     `where.key`, the value and the way out, PluginError where the class itself is at fault.
     """
     if not is_dataclass(kind):
@@ -67,7 +72,7 @@ def build(kind: type, parameters: Mapping[str, object], where: str) -> object:
     for key, field in known.items():
         if key not in parameters and field.default is MISSING and field.default_factory is MISSING:
             raise ScenarioError(f"{_at(where, key)} is missing: {kind.__name__} has no default for it")
-    values = {key: _value(kind, known[key], value, _at(where, key)) for key, value in parameters.items()}
+    values = {key: _value(kind, known[key], value, _at(where, key), folder or Path()) for key, value in parameters.items()}
     return _made(kind, values, where)
 
 
@@ -192,12 +197,32 @@ def _at(where: str, key: str) -> str:
     return f"{where}.{key}" if where else key
 
 
-def _value(kind: type, field: Field[Any], value: object, where: str) -> object:
+def _value(kind: type, field: Field[Any], value: object, where: str, folder: Path) -> object:
     """*value* as the type of *field*."""
     hint = _hint(kind, field, where)
     nested = [member for member in (hint, *_members(hint)) if isinstance(member, type) and is_dataclass(member)]
     if any(isinstance(value, member) for member in nested):
         return value
+    group = field.metadata.get("plugin")
+    if group and isinstance(value, Mapping) and "model" in value:
+        model = value["model"]
+        own = [choice for member in nested for x in fields(member) if x.name == "model" for choice in typing.get_args(_hint(member, x, where))]
+        if model not in own and (not own or (isinstance(model, str) and (".py:" in model or model in names(group)))):
+            if not isinstance(model, str):
+                raise ScenarioError(f"{where}.model must be text in quotes, was {said(model)}")
+            found = find(group, model, folder)
+            if not callable(getattr(found, MODELS[group], None)):
+                raise ScenarioError(f"{where}.model must be a {WORDS[group]} with a method {MODELS[group]}(), and '{model}' has none")
+            return build(found, {key: x for key, x in value.items() if key != "model"}, where, folder)
+    if group and callable(getattr(value, MODELS[group], None)):
+        return value
+    many = _tables(hint)
+    if many and isinstance(value, Mapping if many[0] is Mapping else list | tuple):
+        inner = many[1]
+        if isinstance(value, Mapping):
+            return {str(key): _table_of(inner, item, f"{where}.{key}", folder) for key, item in value.items()}
+        assert isinstance(value, list | tuple)
+        return tuple(_table_of(inner, item, f"{where}[{k}]", folder) for k, item in enumerate(value))
     models = _models(nested)
     if len(nested) == 1 or (nested and len(models) == len(nested)):
         if not isinstance(value, Mapping):
@@ -206,8 +231,31 @@ def _value(kind: type, field: Field[Any], value: object, where: str) -> object:
         model = str(value.get("model", next(iter(models), "")))
         if len(nested) > 1 and model not in models:
             raise ScenarioError(f"{where}.model must be one of {', '.join(models)}, was {value['model']!r:.60}{nearest(model, models)}")
-        return build(models.get(model, nested[0]), value, where)
+        return build(models.get(model, nested[0]), value, where, folder)
+    if many:
+        shape = "a table of tables" if many[0] is Mapping else "a list of tables"
+        raise ScenarioError(f"{where} must be {shape}, was {said(value)}")
     return _leaf(hint, value, where, _default(field))
+
+
+def _tables(hint: object) -> tuple[type, type] | None:
+    """What a type of many dataclasses is made of: (tuple, the dataclass) for a list of tables, (Mapping, the dataclass) for a table of them."""
+    for member in (hint, *_members(hint)):
+        origin, args = typing.get_origin(member), typing.get_args(member)
+        if origin is tuple and len(args) == 2 and args[1] is Ellipsis and isinstance(args[0], type) and is_dataclass(args[0]):
+            return tuple, args[0]
+        if origin in (dict, Mapping) and len(args) == 2 and isinstance(args[1], type) and is_dataclass(args[1]):
+            return Mapping, args[1]
+    return None
+
+
+def _table_of(kind: type, value: object, where: str, folder: Path) -> object:
+    """One of many tables."""
+    if isinstance(value, kind):
+        return value
+    if not isinstance(value, Mapping):
+        raise ScenarioError(f"{where} must be a table of {', '.join(x.name for x in fields(kind) if x.init)}, was {said(value)}")
+    return build(kind, value, where, folder)
 
 
 def _models(kinds: Sequence[type]) -> dict[str, type]:

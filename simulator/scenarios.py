@@ -279,7 +279,7 @@ def _choice(table: str, keys: dict[str, object]) -> Choice:
 
 def _part(table: str, choice: Choice, folder: Path) -> Any:
     kind = plugins.find(GROUPS[table], choice.name, folder)
-    part = plugins.build(kind, choice.parameters, table)
+    part = plugins.build(kind, choice.parameters, table, folder)
     if not callable(getattr(part, PORTS[table], None)):
         raise ScenarioError(f"{table}.{CHOICES[table]} must be a {table} with a method {PORTS[table]}(), and '{choice.name}' has none")
     return part
@@ -290,7 +290,11 @@ def _text(head: _Head, choices: Mapping[str, Choice], parts: Mapping[str, Any], 
     lines = _lines("", _sayable(head))
     for table, choice in choices.items():
         digest = plugins.source_digest(choice.name, folder)
-        lines += _lines(table, {CHOICES[table]: choice.name, **_sayable(parts[table])}, f" # SHA-256 of its file: {digest}" if digest else "")
+        said = {CHOICES[table]: choice.name, **_sayable(parts[table], choice.parameters)}
+        lines += _lines(table, said, f" # SHA-256 of its file: {digest}" if digest else "")
+        for model in _models_in(choice.parameters):
+            digest = plugins.source_digest(model, folder)
+            lines += [f"# SHA-256 of the file of {model}: {digest}"] if digest else []
     for table, part in others.items():
         digest = _digest(table, part, folder) if table in FILES else ""
         lines += _lines(table, _sayable(part), f" # SHA-256 of its files: {digest}" if digest else "")
@@ -313,15 +317,32 @@ def _digest(table: str, part: ActionFiles | KnownFiles, folder: Path) -> str:
     return seen.hexdigest()
 
 
-def _sayable(part: object) -> dict[str, Any]:
-    """The parameters of *part* that TOML can say, in the order of its fields; None is left out."""
+def _models_in(given: object) -> Iterator[str]:
+    """Every `model` that parameters name, however deep."""
+    if isinstance(given, Mapping):
+        for key, value in given.items():
+            if key == "model" and isinstance(value, str):
+                yield value
+            yield from _models_in(value)
+    elif isinstance(given, list | tuple):
+        for value in given:
+            yield from _models_in(value)
+
+
+def _sayable(part: object, given: object = None) -> dict[str, Any]:
+    """The parameters of *part* that TOML can say, in the order of its fields; None is left out. Of a plug-in within, *given* has the name."""
     if not is_dataclass(part):
         return {}
-    said = {field.name: _plain(getattr(part, field.name)) for field in fields(part) if field.init}
+    known: Mapping[str, Any] = given if isinstance(given, Mapping) else {}
+    said = {field.name: _plain(getattr(part, field.name), known.get(field.name)) for field in fields(part) if field.init}
+    for one in fields(part):
+        own = known.get(one.name)
+        if "plugin" in one.metadata and isinstance(own, Mapping) and "model" in own:
+            said[one.name] = {"model": own["model"], **(said[field.name] or {})}
     return {key: value for key, value in said.items() if value is not None}
 
 
-def _plain(value: Any) -> Any:
+def _plain(value: Any, given: Any = None) -> Any:
     if isinstance(value, Path):
         return str(value)
     if isinstance(value, str | int | float | date | time):
@@ -329,8 +350,9 @@ def _plain(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_plain(item) for item in value]
     if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
-    return _sayable(value) if is_dataclass(value) else None
+        known = given if isinstance(given, Mapping) else {}
+        return {str(key): _plain(item, known.get(key)) for key, item in value.items()}
+    return _sayable(value, given) if is_dataclass(value) else None
 
 
 def _lines(table: str, keys: Mapping[str, Any], comment: str = "") -> list[str]:

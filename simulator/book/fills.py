@@ -37,6 +37,30 @@ class FillBatch(NamedTuple):
     takers: IntArray
 
 
+class Itemised(NamedTuple):
+    """What is behind the fill of *order* that was told just before: its *venue* ("" where there is but one), and in money *regulatory* fees and the
+    *venue_fee* (a rebate is below 0), both of them parts of its commission, and *permanent*, the part of its slippage that is owed to how far our
+    own holding had moved the price before.
+    """
+
+    order: int
+    instrument: int
+    venue: str
+    regulatory: float
+    venue_fee: float
+    permanent: float
+
+
+def venue_code(venue: str) -> int:
+    """A venue's name as one whole number, as the journal keeps it: its ASCII letters, at most eight of them."""
+    return int.from_bytes(venue.encode("ascii").ljust(8, b"\0"), "big")
+
+
+def venue_of(code: int) -> str:
+    """The venue's name behind its number."""
+    return code.to_bytes(8, "big").rstrip(b"\0").decode("ascii")
+
+
 class Ended(NamedTuple):
     """An order that left the book with *lots* unfilled: *state* is a code of book.orders.ENDINGS."""
 
@@ -153,4 +177,4 @@ class Adjusted(NamedTuple):
     trail: float = nan
 
 
-Event = Fill | FillBatch | Ended | Waited | Sliced | Replaced | Halt | Forced | Booked | Rescaled | Adjusted
+Event = Fill | FillBatch | Itemised | Ended | Waited | Sliced | Replaced | Halt | Forced | Booked | Rescaled | Adjusted

@@ -15,7 +15,23 @@ from typing import Any, Final
 
 import numpy as np
 
-from simulator.book.fills import Adjusted, Booked, Booking, Ended, Event, Fill, FillBatch, Forced, Halt, Replaced, Rescaled, Sliced, Waited
+from simulator.book.fills import (
+    Adjusted,
+    Booked,
+    Booking,
+    Ended,
+    Event,
+    Fill,
+    FillBatch,
+    Forced,
+    Halt,
+    Itemised,
+    Replaced,
+    Rescaled,
+    Sliced,
+    Waited,
+    venue_code,
+)
 from simulator.book.futures import open_portfolio
 from simulator.book.orders import Cancel, FloatArray, IntArray, Order, OrderBatch, Refusal, Remark, Replace, Wish
 from simulator.book.portfolio import Portfolio
@@ -49,10 +65,11 @@ BOOKED: Final = 15
 RESCALED: Final = 16
 ADJUSTED: Final = 17
 FORCED: Final = 18
+ITEMISED: Final = 19
 
 KINDS: Final = (
     *("", "order", "order", "cancel", "replace", "refused", "fill", "ended", "waited", "slice", "halt", "clear", "replaced", "remark", "conditions"),
-    *("booked", "split", "adjusted", "forced"),
+    *("booked", "split", "adjusted", "forced", "itemised"),
 )
 PHASES: Final = {SETTLE: "settle", FINANCE: "finance", WORK: "work", MARGIN: "margin", RISK: "risk", SEND: "send"}
 """The words for the phases."""
@@ -90,6 +107,7 @@ booked         instrument: -1 is the whole account; lots by how much the positio
 split          lots by how much the position changed, a the rescaled mark, d up, e down
 adjusted       lots more that are left of the order, a limit, b stop, c trail
 forced         lots: 0 where the order was cancelled, a what there was, b what was needed, e reason
+itemised       of the fill before: a regulatory fees, b venue fee, c permanent impact, d venue (see book.fills.venue_code)
 """
 pack: Final = Struct("<qhhiqqdddqq").pack
 
@@ -149,6 +167,9 @@ class MemoryJournal:
         elif isinstance(event, FillBatch):
             orders, instruments, many, prices, slippages, commissions, takers = event
             self._batch(at, phase, FILL, orders, instruments, many, prices, slippages, commissions, takers)
+        elif isinstance(event, Itemised):
+            order, instrument, venue, regulatory, venue_fee, permanent = event
+            rows += pack(at, phase, ITEMISED, instrument, order, 0, regulatory, venue_fee, permanent, venue_code(venue), 0)
         elif isinstance(event, Ended):
             rows += pack(at, phase, ENDED, event.instrument, event.order, event.lots, 0.0, 0.0, 0.0, event.state, event.reason)
         elif isinstance(event, Waited):

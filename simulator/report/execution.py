@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from math import fsum, nan
+from dataclasses import dataclass, replace
+from itertools import repeat
+from math import fsum, nan, prod
 
 from simulator.book.orders import OrderState, Reason
 from simulator.errors import SimulatorError
@@ -21,9 +22,10 @@ class Shortfall:
 
     *decision* is the last close when it was sent, *arrival* the open of the first bar that it could meet, *average* what it paid (NaN where nothing
     traded) and *closing* the close of the bar in which it ended, or of the last one. In money: *delay* is what the filled part lost from decision to
-    arrival, *impact* its slippage (spread and impact) and *timing* the rest of what it lost against the arrival; *opportunity* is what the unfilled
-    part lost from decision to closing, and *fees* are commissions. *paper* and *real* are the profits up to closing that differ by their sum.
-    Source: Perold, The implementation shortfall: paper versus reality, Journal of Portfolio Management 14 (1988).
+    arrival, *impact* its slippage (spread and impact; of it, *permanent* is owed to what was held by then) and *timing* the rest of what it lost
+    against the arrival; *opportunity* is what the unfilled part lost from decision to closing, and *fees* are commissions. After a split all
+    quantities and prices are those of the end. *paper* and *real* are the profits up to closing that differ by their sum. Source: Perold, The
+    implementation shortfall: paper versus reality, Journal of Portfolio Management 14 (1988).
     """
 
     order: int
@@ -44,11 +46,17 @@ class Shortfall:
     paper: float
     real: float
     value: float
+    permanent: float = 0.0
 
     @property
     def trading(self) -> float:
         """What the filled part lost against the arrival price: spread and impact, and timing."""
         return self.impact + self.timing
+
+    @property
+    def temporary(self) -> float:
+        """Impact that was over with its fill."""
+        return self.impact - self.permanent
 
     @property
     def total(self) -> float:
@@ -77,11 +85,15 @@ def shortfalls(result: Result) -> list[Shortfall]:
     return list(_each(result, [order for order in there if not order.parent]))
 
 
-def table(result: Result) -> Columns:
-    """The shortfalls side by side: each part in basis points of what the order was worth when it was decided, and the whole in money too."""
+def table(result: Result, orders: Sequence[int] | None = None) -> Columns:
+    """The shortfalls of these *orders* (all, if None) side by side: each part in basis points of what the order was worth when it was decided, and
+    the whole in money too.
+    """
     names = ("", "symbol", "units", "filled", "slices", "decision", "arrival", "average", *PARTS, "total", "in money")
     lines = []
     for each in shortfalls(result):
+        if orders is not None and each.order not in orders:
+            continue
         parts = (each.delay, each.impact, each.timing, each.opportunity, each.fees, each.total)
         sizes = quantity(each.quantity), quantity(each.filled), str(each.children)
         prices = price(each.decision), price(each.arrival), price(each.average)
@@ -105,14 +117,17 @@ def _each(result: Result, orders: Sequence[OrderRow]) -> Iterator[Shortfall]:
     tape, ends, latency = result.tape, _ends(result), _latency(result)
     parent_of = {order.order: order.parent for order in result.orders if order.parent}
     fills: dict[int, list[FillRow]] = {order.order: [] for order in orders}
-    children = dict.fromkeys(fills, 0)
+    children, permanent = dict.fromkeys(fills, 0), dict.fromkeys(fills, 0.0)
+    splits = _Splits(result)
     for parent in parent_of.values():
         if parent in children:
             children[parent] += 1
-    for fill in result.fills:
+    lasting = result.items["c"].tolist() or repeat(0.0)
+    for fill, part in zip(result.fills, lasting):  # noqa: B905  # one a fill, or none at all
         parent = parent_of.get(fill.order, fill.order)
         if parent in fills:
             fills[parent].append(fill)
+            permanent[parent] += part
     for order in orders:
         mine = fills[order.order]
         if order.state == OrderState.FILLED:
@@ -121,7 +136,9 @@ def _each(result: Result, orders: Sequence[OrderRow]) -> Iterator[Shortfall]:
             end = ends.get(order.order, order.bar)
         else:
             end = ends.get(order.order, result.rows - 1)
-        yield _of(tape, order, mine, children[order.order], _arrival(tape, order, mine, result.rows, latency), end)
+        arrival, met = _arrival(tape, order, mine, result.rows, latency)
+        found = _of(tape, *splits.restated(order, mine, arrival, met, end), children[order.order], end)
+        yield replace(found, permanent=permanent[order.order])
 
 
 def _latency(result: Result) -> int:
@@ -130,21 +147,55 @@ def _latency(result: Result) -> int:
     return round(given * SECOND) if isinstance(given, int | float) else 0
 
 
-def _arrival(tape: Tape, order: OrderRow, fills: Sequence[FillRow], end: int, latency: int) -> float:
-    """The open of the first bar that an order could meet; the price of its decision where there was none, or where it traded at that very close."""
+class _Splits:
+    """The splits of a run, to tell of an order in the units in which it ended."""
+
+    def __init__(self, result: Result) -> None:
+        journal, self.tape = result.journal_table(), result.tape
+        rescaled = journal[journal["kind"] == rows.RESCALED]
+        at = times_to_rows(result.tape, rescaled["at"]).tolist()
+        self.splits = [*zip(at, rescaled["instrument"].tolist(), rescaled["d"].tolist(), rescaled["e"].tolist(), strict=True)]
+        self.ended = dict(zip(*(journal[journal["kind"] == rows.ENDED][name].tolist() for name in ("order", "lots")), strict=True)) if at else {}
+
+    def factor(self, i: int, after: int, end: int) -> float:
+        """By how much splits after the bar *after*, up to the bar *end*, multiplied a quantity. A bar's splits come before its trades."""
+        return prod((up / down for at, of, up, down in self.splits if of == i and after < at <= end), start=1.0)
+
+    def restated(
+        self, order: OrderRow, fills: Sequence[FillRow], arrival: float, met: int, end: int
+    ) -> tuple[OrderRow, Sequence[FillRow], float, float]:
+        """An order, its fills, the price of its decision and that of its arrival, in the units of the bar *end*."""
+        i = self.tape.index[order.symbol]
+        decision = float(self.tape.marks[order.bar, i])
+        scale = self.factor(i, order.bar, end)
+        if scale == 1.0:
+            return order, fills, decision, arrival
+        factors = [self.factor(i, fill.bar, end) for fill in fills]
+        made = [fill._replace(quantity=fill.quantity * by, price=fill.price / by) for fill, by in zip(fills, factors, strict=True)]
+        left = self.tape.instruments[i].units(self.ended[order.order]) if order.order in self.ended else None
+        left = 0.0 if order.state == OrderState.FILLED else left
+        # What was no whole lot any more is not wanted any more.
+        wanted = order.quantity * scale if left is None else fsum(fill.quantity for fill in made) + left
+        return order._replace(quantity=wanted), made, decision / scale, arrival / self.factor(i, met, end)
+
+
+def _arrival(tape: Tape, order: OrderRow, fills: Sequence[FillRow], end: int, latency: int) -> tuple[float, int]:
+    """The open of the first bar that an order could meet, and which that is; the price of its decision where there was none, or where it traded at
+    that very close.
+    """
     i = tape.index[order.symbol]
     landed = tape.ats[order.bar] + latency
     if not (fills and fills[0].bar == order.bar):
         for row in range(order.bar + 1, end):
             if tape.volumes[row * tape.width + i] > 0.0 and tape.starts[row] >= landed:
-                return tape.opens[row * tape.width + i]
-    return tape.marked[order.bar * tape.width + i]
+                return tape.opens[row * tape.width + i], row
+    return tape.marked[order.bar * tape.width + i], order.bar
 
 
-def _of(tape: Tape, order: OrderRow, fills: Sequence[FillRow], children: int, arrival: float, end: int) -> Shortfall:
+def _of(tape: Tape, order: OrderRow, fills: Sequence[FillRow], decision: float, arrival: float, children: int, end: int) -> Shortfall:
     i = tape.index[order.symbol]
     multiplier = tape.instruments[i].multiplier
-    decision, closing = float(tape.marks[order.bar, i]), float(tape.marks[end, i])
+    closing = float(tape.marks[end, i])
     filled = fsum(fill.quantity for fill in fills)
     # What nothing traded of has no average, and what all traded of no opportunity, whatever the prices.
     left = 0.0 if order.state == OrderState.FILLED else order.quantity - filled

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from difflib import get_close_matches
+from itertools import pairwise
 from typing import Final
 
 import numpy as np
@@ -20,7 +21,7 @@ from simulator.loop.journal import MemoryJournal, accounted, times_to_rows
 from simulator.market.tape import DAY, FIELDS, SECOND, Tape
 from simulator.report.records import Record, Wait
 from simulator.report.results import STATE_OF
-from simulator.report.telling import MADE, Columns, Entry, Part, Telling, closing, halt, money, price, quantity
+from simulator.report.telling import MADE, Columns, Entry, Part, Telling, closing, halt, itemised, money, price, quantity
 from simulator.risk.engine import Measure
 
 EPOCH: Final = date(1970, 1, 1)
@@ -195,7 +196,15 @@ def story(record: Record, tape: Tape, order: int) -> Iterator[Part]:
     own = telling.about([order])[order]
     made = next((x for x in own if x.kind in (*MADE, rows.REFUSED)), own[0])
     children = telling.about(telling.table["order"][telling.of_kind(rows.SLICED) & (telling.table["e"] == order)].tolist())
-    fills = sorted((x for entries in (own, *children.values()) for x in entries if x.kind == rows.FILL), key=lambda x: (x.at, x.order))
+    # Each fill with what is behind its costs, where that was told.
+    traded = [
+        (x, after if after is not None and after.kind == rows.ITEMISED else None)
+        for entries in (own, *children.values())
+        for x, after in pairwise((*entries, None))
+        if x is not None and x.kind == rows.FILL
+    ]
+    traded.sort(key=lambda pair: (pair[0].at, pair[0].order))
+    fills = [x for x, _ in traded]
     yield "run", record.words()
     yield "order", telling.name(order).removeprefix("order ")
     yield from _decision(telling, record, own, made)
@@ -207,7 +216,12 @@ def story(record: Record, tape: Tape, order: int) -> Iterator[Part]:
     if bars:
         yield Columns("bars", ("", *FIELDS, ""), bars, (0, 6))
     if fills:
-        yield Columns("fills", ("", "units", "price", "reference", "slippage", "commission", ""), [_fill(telling, x, made) for x in fills], (0, 6))
+        yield Columns(
+            "fills",
+            ("", "units", "price", "reference", "slippage", "commission", ""),
+            [_fill(telling, x, items, made) for x, items in traded],
+            (0, 6),
+        )
     yield "end", _end(telling, record, own, made, fills)
     yield "cost", _cost(tape, fills)
 
@@ -310,7 +324,7 @@ def _stretches(first: int, last: int, without: Iterable[int]) -> Iterator[range]
         first = row + 1
 
 
-def _fill(telling: Telling, fill: Entry, made: Entry) -> tuple[str, ...]:
+def _fill(telling: Telling, fill: Entry, items: Entry | None, made: Entry) -> tuple[str, ...]:
     """A fill: its bar, units, price, the price before slippage, slippage, commission, and whether it took or made the price.
 
     An ambiguous one hangs on the path inside the bar, which nobody knows.
@@ -319,6 +333,7 @@ def _fill(telling: Telling, fill: Entry, made: Entry) -> tuple[str, ...]:
     up, down, multiplier = telling.tape.terms[fill.instrument, :3].tolist()
     reference = fill.a - fill.b / (fill.lots * up / down * multiplier)
     words = ("taker" if fill.d else "maker") + (f", slice {fill.order}" if fill.order != made.order else "") + (", ambiguous" if fill.e else "")
+    words += f", {itemised(items)}" if items and itemised(items) else ""
     units = telling.units(fill.instrument, fill.lots)
     return telling.when(fill.at), units, price(fill.a), price(reference), money(fill.b), money(fill.c), words
 

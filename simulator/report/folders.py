@@ -31,6 +31,7 @@ import numpy.typing as npt
 
 from simulator.errors import SimulatorError
 from simulator.report import benchmark, metrics
+from simulator.report.costs import statement
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -131,6 +132,7 @@ def summary(result: Result) -> dict[str, Any]:
     since = benchmark.since_first_fill(result, against) if against else None
     measured, spent = metrics.measures(result, benchmark=against.equity if against else None), costs(result)
     ends = metrics.session_ends(tape.sessions[:rows])
+    told = statement(result)
     falls = metrics.drawdowns(np.concatenate(([result.cash_start], result.equity[ends])))
     # V begins with the starting capital, which stood before the first session.
     days = [_day(day) for day in (tape.sessions[0] - 1, *tape.sessions[:rows][ends])] if rows else []
@@ -177,6 +179,8 @@ def summary(result: Result) -> dict[str, Any]:
             "slippage": _number(spent.slippage),
             "commission_bps": _number(spent.bps(spent.commission)),
             "slippage_bps": _number(spent.bps(spent.slippage)),
+            "itemised": {cost.name: _number(cost.money) for cost in told.costs},
+            "average_equity": _number(told.equity),
         },
         "booked": _booked(result),
         "counts": {
@@ -238,10 +242,12 @@ def fills_table(result: Result) -> pa.Table:
     """One row a trade; see results.FillRow."""
     import pyarrow as pa
 
-    names = ("client_id", "bar", "quantity", "price", "commission", "symbol", "slippage", "order", "at")
-    kinds = (pa.string(), pa.int64(), pa.float64(), pa.float64(), pa.float64(), pa.string(), pa.float64(), pa.int64(), pa.timestamp("ns", "UTC"))
+    names = ("client_id", "bar", "quantity", "price", "commission", "symbol", "slippage", "order", "at", "venue")
+    text, number, whole = pa.string(), pa.float64(), pa.int64()
+    kinds = (text, whole, number, number, number, text, number, whole, pa.timestamp("ns", "UTC"), text)
     columns = _columns(result.fills, names)
     columns["client_id"] = [str(given) for given in columns["client_id"]]
+    columns["venue"] = [venue or None for venue in columns["venue"]]
     return pa.table(columns, schema=pa.schema(list(zip(names, kinds, strict=True))))
 
 
@@ -292,7 +298,7 @@ def journal_table(result: Result) -> pa.Table:
     """The journal's rows in their order, decoded: what a row's kind does not have is null. `records.journal_of` is the inverse."""
     import pyarrow as pa
 
-    from simulator.book.fills import Booking
+    from simulator.book.fills import Booking, venue_of
     from simulator.book.orders import OrderKind, Reason, TimeInForce
     from simulator.loop import journal
     from simulator.report.results import STATE_OF
@@ -327,10 +333,11 @@ def journal_table(result: Result) -> pa.Table:
     wished = replaced | where(journal.ORDER, journal.BATCHED, journal.SLICED, journal.REFUSED) & ~replacing
     priced = wished | replacing
     filled, ended, waited, halted = where(journal.FILL), where(journal.ENDED), where(journal.WAITED), where(journal.HALT)
+    itemised = where(journal.ITEMISED)
     sliced, refused, conditions = where(journal.SLICED), where(journal.REFUSED), where(journal.CONDITIONS)
     booked, split, adjusted, forced = where(journal.BOOKED), where(journal.RESCALED), where(journal.ADJUSTED), where(journal.FORCED)
     settled = booked | split | adjusted | forced
-    placed = (wished | filled | ended | waited | conditions | settled | where(journal.CLEARED, journal.REMARK)) & (rows["instrument"] >= 0)
+    placed = (wished | filled | itemised | ended | waited | conditions | settled | where(journal.CLEARED, journal.REMARK)) & (rows["instrument"] >= 0)
     everywhere = np.ones(len(rows), np.bool_)
     whys = np.where(refused, np.where(refused, rows["c"], 0.0).astype(np.int64), e)
     symbols = {i: x.symbol for i, x in enumerate(result.tape.instruments)}
@@ -360,6 +367,10 @@ def journal_table(result: Result) -> pa.Table:
             "commission": numbers(rows["c"], filled),
             "taker": pa.array(d == 1, mask=~filled),
             "ambiguous": pa.array(e == 1, mask=~filled),
+            "venue": words(d, {code: venue_of(code) for code in np.unique(d[itemised]).tolist() if code} or {0: ""}, itemised & (d != 0)),
+            "regulatory": numbers(rows["a"], itemised),
+            "venue_fee": numbers(rows["b"], itemised),
+            "permanent": numbers(rows["c"], itemised),
             "state": words(d, {code: str(state) for code, state in STATE_OF.items()}, ended),
             "reason": words(whys, {int(x): x.words for x in Reason}, ended | waited | refused | forced),
             "first": stamps(rows["lots"], waited),

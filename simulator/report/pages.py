@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from simulator.report import charts, metrics, words
+from simulator.report import charts, execution, metrics, words
 from simulator.report.benchmark import benchmark, since_first_fill
+from simulator.report.costs import Cost, statement
 from simulator.report.folders import Costs, costs
 from simulator.report.template import HEAD, SCRIPT, STYLE
 
@@ -60,10 +61,13 @@ MONTHS: Final = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", 
 STRONGEST: Final = {"M": 0.1, "Y": 0.4}
 """The return, of a month and of a year, from which on a cell has its strongest colour."""
 
+SHORTFALLS_MAX: Final = 40
+"""How many orders a table of shortfalls has."""
+
 WHAT_A_BAR_CANNOT_TELL: Final = (
     "A bar has four prices and no path between them: whether its high came before its low is not known. Orders that hang on it are decided by rule.",
     "A bar’s volume is all that traded in it, at any price; how much stood at one price, and who was first in the queue, is not known.",
-    "History does not answer: our trades move no later price.",
+    "History does not answer: our trades move no later bar. Where a part of our impact is said to last, it moves what we pay, and no mark.",
     "What is held at the end is valued at its last close, and not sold.",
 )
 
@@ -87,7 +91,8 @@ def report(result: Result, certificate: Certificate | None = None) -> str:
             _header(result, title),
             _headline(result, against, ours, its, spent),
             *(_drawings(result, against, drawn) if drawn else [_section("Equity", "<p>No bar was run, so there is nothing to draw.</p>")]),
-            _section("Costs", _cost_table(result, spent)),
+            _section("Costs", _cost_table(result)),
+            _section("Implementation shortfall", _shortfall_table(result)),
             _section("Orders", _order_tables(result)),
             _section("Halts", _halt_table(result)),
             _section("Metrics, and how each is defined", _metric_table(result, ours, its)),
@@ -326,13 +331,33 @@ def _drawdown_table(result: Result) -> str:
     return "<h3>The five deepest</h3>\n" + _table(("Peak", "Trough", "Recovery", "Depth", "Sessions"), falls, 3) + note
 
 
-def _cost_table(result: Result, spent: Costs) -> str:
-    lines = (("Commission", spent.commission), ("Slippage", spent.slippage), ("Together", spent.total))
-    rows = [(name, words.money(value), words.ratio(spent.bps(value)), words.percent(value / result.cash_start)) for name, value in lines]
-    sums = f"{words.count(len(result.fills), 'fill')}, {words.money(spent.traded)} traded, buys and sells together."
-    return _table(("", f"Money {words.currency(result)}".strip(), "Bps of traded value", "Of starting capital"), rows) + _note(
-        sums, "Slippage is already in the price paid."
+def _cost_table(result: Result) -> str:
+    told = statement(result)
+    rows = [
+        (cost.name, cost.assumed, words.money(cost.money), words.ratio(told.of_turnover(cost.money)), words.ratio(told.of_equity(cost.money)))
+        for cost in (*told.costs, Cost("Together", told.total, ""))
+    ]
+    heads = ("", "Assumed", f"Money {words.currency(result)}".strip(), "Bps of turnover", "Bps of average equity")
+    sums = f"{words.count(len(result.fills), 'fill')}, {words.money(told.traded)} traded, buys and sells together."
+    average = f"Average equity at bar closes {words.money(told.equity)}."
+    return _table(heads, rows, 2) + _note(sums, average, "Slippage and impact are already in the prices paid. What is below 0 was earned.")
+
+
+def _shortfall_table(result: Result) -> str:
+    """The shortfalls side by side, where orders were cut in time: of all orders, or, of many, of those that were cut."""
+    parents = {order.parent for order in result.orders if order.parent}
+    if not parents:
+        return ""
+    alone = sum(not order.parent for order in result.orders)
+    told = execution.table(result, None if alone <= SHORTFALLS_MAX else sorted(parents)[:SHORTFALLS_MAX])
+    more = "" if alone <= SHORTFALLS_MAX else f"The first {len(told.rows):,} of {len(parents):,} orders that were cut in time."
+    note = _note(
+        "In basis points of the order at the price of its decision; below 0 is a gain. Delay is from the decision to the arrival.",
+        "Impact is what fills paid beyond their bar’s price, and timing the rest against the arrival; opportunity is what the unfilled part lost.",
+        "The parts sum to paper less real profit.",
+        more,
     )
+    return _table([name.capitalize() for name in told.names], told.rows, 2) + note
 
 
 def _order_tables(result: Result) -> str:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
 
-from simulator.book.fills import Booking
+from simulator.book.fills import Booking, venue_code
 from simulator.book.orders import FloatArray, IntArray, OrderKind, Reason, TimeInForce
 from simulator.errors import DataError, ScenarioError, SimulatorError
 from simulator.loop import journal as rows
@@ -217,6 +217,7 @@ def journal_of(table: pa.Table, symbols: Sequence[str]) -> MemoryJournal:
     columns = _Columns(table)
     kind = columns.codes("kind", _first(enumerate(KINDS)))
     fill, ended, waited, halt, refused = (kind == x for x in (rows.FILL, rows.ENDED, rows.WAITED, rows.HALT, rows.REFUSED))
+    items = kind == rows.ITEMISED
     priced, conditions = np.isin(kind, PRICED), kind == rows.CONDITIONS
     booked, split, adjusted, forced = (kind == x for x in (rows.BOOKED, rows.RESCALED, rows.ADJUSTED, rows.FORCED))
     reason = columns.codes("reason", {x.words: int(x) for x in Reason})
@@ -233,16 +234,27 @@ def journal_of(table: pa.Table, symbols: Sequence[str]) -> MemoryJournal:
     made["order"] = np.where(halt, columns.codes("measure", {x.name.lower(): int(x) for x in Measure}), columns.whole("order"))
     made["lots"] = np.select([waited, conditions], [columns.whole("first"), columns.whole("oco")], columns.whole("lots"))
     limit, stop, trail, fraction = (columns.real(name, np.nan) for name in ("limit", "stop", "trail", "trail_fraction"))
-    shapes = [priced | adjusted, conditions, fill | split, halt, booked, forced]
-    made["a"] = np.select(shapes, [limit, trail, columns.real("price"), columns.real("equity"), columns.real("amount"), columns.real("had")])
-    made["b"] = np.select(
-        shapes, [stop, fraction, columns.real("slippage"), columns.real("floor"), columns.real("receivable"), columns.real("needed")]
+    shapes = [priced | adjusted, conditions, fill | split, items, halt, booked, forced]
+    regulatory, venue_fee, permanent = (columns.real(name) for name in ("regulatory", "venue_fee", "permanent"))
+    price, slippage, equity, floor = (columns.real(name) for name in ("price", "slippage", "equity", "floor"))
+    made["a"] = np.select(shapes, [limit, trail, price, regulatory, equity, columns.real("amount"), columns.real("had")])
+    made["b"] = np.select(shapes, [stop, fraction, slippage, venue_fee, floor, columns.real("receivable"), columns.real("needed")])
+    made["c"] = np.select(
+        [fill, items, refused, booked, adjusted],
+        [columns.real("commission"), permanent, reason.astype(float), columns.real("price", np.nan), trail],
     )
-    made["c"] = np.select([fill, refused, booked, adjusted], [columns.real("commission"), reason.astype(float), columns.real("price", np.nan), trail])
     booking = columns.codes("booking", {x.words: int(x) for x in Booking})
     made["d"] = np.select(
-        [fill, ended, waited, conditions, booked, split],
-        [columns.whole("taker"), state, columns.whole("last"), columns.whole("until"), booking, columns.whole("up")],
+        [fill, items, ended, waited, conditions, booked, split],
+        [
+            columns.whole("taker"),
+            columns.codes("venue", _Venues()),
+            state,
+            columns.whole("last"),
+            columns.whole("until"),
+            booking,
+            columns.whole("up"),
+        ],
         form,
     )
     made["e"] = np.select(
@@ -262,6 +274,17 @@ def _first(numbered: Iterator[tuple[int, str]] | enumerate[str]) -> dict[str, in
     for code, word in numbered:
         found.setdefault(word, code)
     return found
+
+
+class _Venues(dict[str, int]):
+    """The number of each venue, whatever its name."""
+
+    def __missing__(self, name: str) -> int:
+        self[name] = venue_code(name)
+        return self[name]
+
+    def __contains__(self, name: object) -> bool:
+        return isinstance(name, str) and len(name) <= 8 and name.isascii()
 
 
 class _Columns:

@@ -5,12 +5,13 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from functools import cached_property
+from itertools import repeat
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from simulator.book.currencies import CurrencyPortfolio, currencies_of
-from simulator.book.fills import Booking, Fill, Waited
+from simulator.book.fills import Booking, Fill, Waited, venue_of
 from simulator.book.futures import futures_of, open_portfolio
 from simulator.book.orders import FloatArray, IntArray, OrderKind, OrderState, Reason, TimeInForce
 from simulator.kernels import rules, tapes
@@ -34,7 +35,7 @@ STATE_OF = {
 
 
 class FillRow(NamedTuple):
-    """A trade: signed units, the price paid, commission, money lost to slippage, and the close of its bar in UTC nanoseconds."""
+    """A trade: signed units, the price paid, commission, money lost to slippage, the close of its bar in UTC nanoseconds, and its venue, if known."""
 
     client_id: str
     bar: int
@@ -45,6 +46,7 @@ class FillRow(NamedTuple):
     slippage: float
     order: int
     at: int
+    venue: str = ""
 
 
 class OrderRow(NamedTuple):
@@ -260,10 +262,18 @@ class Result:
         fills = self._table[self._table["kind"] == rows.FILL]
         bars = times_to_rows(self.tape, fills["at"]).tolist()
         instruments, name = self.tape.instruments, self._name
+        venues = map(venue_of, self.items["d"].tolist()) if len(self.items) else repeat("")
         return [
-            FillRow(name(order), bar, instruments[i].units(lots), price, commission, instruments[i].symbol, slippage, order, at)
-            for bar, (at, _, _, i, order, lots, price, slippage, commission, _, _) in zip(bars, fills.tolist(), strict=True)
+            FillRow(name(order), bar, instruments[i].units(lots), price, commission, instruments[i].symbol, slippage, order, at, venue)
+            for bar, (at, _, _, i, order, lots, price, slippage, commission, _, _), venue in zip(bars, fills.tolist(), venues)  # noqa: B905
         ]
+
+    @cached_property
+    def items(self) -> np.ndarray:
+        """The journal's rows that say what is behind the costs of each fill, one a fill in their order; none where they are a few plain numbers."""
+        items: np.ndarray = self._table[self._table["kind"] == rows.ITEMISED]
+        assert len(items) in (0, int(np.count_nonzero(self._table["kind"] == rows.FILL)))
+        return items
 
     def _name(self, order: int) -> Any:
         text = self.journal.client_ids.get(self._parents.get(order, order), "")

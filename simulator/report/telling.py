@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
 
-from simulator.book.fills import Booking
+from simulator.book.fills import Booking, venue_of
 from simulator.book.orders import OrderKind, Reason, TimeInForce
 from simulator.loop import journal as rows
 from simulator.loop.journal import KINDS, MemoryJournal, times_to_rows
@@ -180,6 +180,13 @@ def _filled(telling: Telling, entry: Entry) -> str:
     return f"{telling.name(entry.order)} {what} at {price(entry.a)}, slippage {money(entry.b)}, commission {money(entry.c)}"
 
 
+def itemised(entry: Entry) -> str:
+    """What is behind the costs of a fill."""
+    parts = [f"at {venue_of(entry.d)}"] if entry.d else []
+    named = (("of it regulatory fees", entry.a), ("venue fee" if entry.b > 0.0 else "venue rebate", abs(entry.b)), ("permanent impact", entry.c))
+    return ", ".join([*parts, *(f"{word} {money(value)}" for word, value in named if value)])
+
+
 def _ended(telling: Telling, entry: Entry) -> str:
     left = f", {telling.units(entry.instrument, entry.lots)} {telling.symbol(entry.instrument)} unfilled" if entry.lots else ""
     return f"{telling.name(entry.order)} {STATE_OF[entry.d]}: {Reason(entry.e).words}{left}"
@@ -249,6 +256,7 @@ EVENTS: Final[dict[int, Callable[[Telling, Entry], str]]] = {
     rows.CANCEL: lambda telling, x: f"{telling.name(x.order)} is to be cancelled",
     rows.CLEARED: lambda telling, x: f"all orders in {telling.symbol(x.instrument)} are to be cancelled for a new target",
     rows.FILL: _filled,
+    rows.ITEMISED: lambda telling, x: f"{telling.name(x.order)}, of that fill: {itemised(x) or 'nothing more'}",
     rows.ENDED: _ended,
     rows.WAITED: _waited,
     rows.HALT: lambda telling, x: halt(x),
