@@ -382,6 +382,11 @@ def _outcome(result: Result, spent: Spent) -> Iterator[tuple[str, str]]:
     for name in ("commission", "slippage"):
         bps = costs[f"{name}_bps"]
         yield name, f"{costs[name]:,.2f}" + ("" if bps is None else f" ({bps:.2f} bps of {costs['traded']:,.2f} traded)")
+    trips, open_profit = facts["round_trips"]["all"], facts["open_profit"]
+    if trips["trips"]:
+        factor = f", profit factor {trips['profit_factor']:.2f}" if trips["profit_factor"] is not None else ""
+        mean = f", {trips['expectancy']:+,.2f} each, held {trips['days']:,.1f} days on average"
+        yield "round trips", f"{trips['trips']:,}: {trips['win_rate']:.1%} won{factor}{mean}; open at the end {open_profit:+,.2f}"
     yield "halts", "; ".join(f"{_moment(x.at)} {x.measure} (equity {x.equity:,.2f}, floor {x.floor:,.2f})" for x in result.halts) or "none"
     yield from _listed("broker", result.assumptions)
     yield from _listed("notes", result.notes)

@@ -97,7 +97,7 @@ def test_a_run_shows_what_came_of_it() -> None:
     assert labels == [
         "scenario", "strategy", "period", "bars", "orders", "fills", "refused", "final equity", "return", "benchmark",
         "max drawdown", "volatility", "Sharpe",
-        "commission", "slippage", "halts", "broker", "notes", "journal",
+        "commission", "slippage", "round trips", "halts", "broker", "notes", "journal",
     ]  # fmt: skip
     assert "1999-01-04 to 2003-12-31" in done.stdout
     assert "bars/s" in done.stdout

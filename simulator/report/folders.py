@@ -6,6 +6,7 @@
 | equity.parquet | equity at the close of each bar |
 | fills.parquet, orders.parquet | every trade; every order with its state, reason and waits |
 | journal.parquet | the journal's rows, each column by its own name |
+| trips.parquet | every round trip, first in, first out |
 | plots.parquet | what the strategy plotted (absent where it plotted nothing) |
 | summary.json | ids, metrics, counts, costs, drawdowns and notes, and what `records` needs to read the run back |
 | uncertainty.json | the fill interval of each figure (only with `--uncertainty`) |
@@ -29,7 +30,7 @@ import numpy as np
 import numpy.typing as npt
 
 from simulator.errors import SimulatorError
-from simulator.report import benchmark, metrics
+from simulator.report import attribution, benchmark, holdings, metrics, rolling, trades
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -98,7 +99,8 @@ def _fill(result: Result, folder: Path) -> None:
 
     if result.scenario is not None:
         (folder / "scenario.toml").write_text(result.scenario.text, encoding="utf-8", newline="\n")
-    tables = {"equity": equity_table(result), "fills": fills_table(result), "orders": orders_table(result), "journal": journal_table(result)}
+    tables = {"equity": equity_table(result), "fills": fills_table(result), "orders": orders_table(result)}
+    tables |= {"trips": trips_table(result), "journal": journal_table(result)}
     if result.plots:
         tables["plots"] = plots_table(result)
     for name, table in tables.items():
@@ -127,6 +129,7 @@ def summary(result: Result) -> dict[str, Any]:
     measured, spent = metrics.measures(result, benchmark=against.equity if against else None), costs(result)
     ends = metrics.session_ends(tape.sessions[:rows])
     falls = metrics.drawdowns(np.concatenate(([result.cash_start], result.equity[ends])))
+    turned = holdings.turnover_of(result)
     # V begins with the starting capital, which stood before the first session.
     days = [_day(day) for day in (tape.sessions[0] - 1, *tape.sessions[:rows][ends])] if rows else []
     # What was open at the end has told nobody yet what it waited for: the journal has waits that are over.
@@ -174,6 +177,14 @@ def summary(result: Result) -> dict[str, Any]:
             "slippage_bps": _number(spent.bps(spent.slippage)),
         },
         "booked": _booked(result),
+        "round_trips": {side: _facts(found._asdict()) for side, found in trades.summarise(result.trips.closed).items()},
+        "open_profit": _number(sum(trip.pnl for trip in result.trips.open)),
+        "turnover": _facts({"two_sided": turned, "one_sided": metrics.Measured(turned.value / 2.0, turned.reason)}),
+        "attribution": {
+            "instrument": [_facts(part._asdict()) for part in attribution.attribution(result)],
+            "sleeve": [_facts(part._asdict()) for part in attribution.attribution(result, "sleeve")],
+        },
+        "regimes": [_facts(each._asdict()) for each in rolling.by_regime(result, against.equity)] if against else [],
         "counts": {
             "fills": len(result.fills),
             "orders": len(result.orders),
@@ -191,6 +202,12 @@ def _booked(result: Result) -> dict[str, float | None]:
     for booking in (x for x in result.bookings if not x.ratio):
         sums.setdefault(booking.kind, []).append(booking.amount + booking.receivable)
     return {kind: _number(fsum(amounts)) for kind, amounts in sorted(sums.items())}
+
+
+def _facts(facts: dict[str, Any]) -> dict[str, Any]:
+    """Numbers that JSON has: what is undefined is null."""
+    values = {name: fact.value if isinstance(fact, metrics.Measured) else fact for name, fact in facts.items()}
+    return {name: _number(value) if isinstance(value, float) else value for name, value in values.items()}
 
 
 def _number(value: float) -> float | None:
@@ -237,6 +254,16 @@ def fills_table(result: Result) -> pa.Table:
     columns = _columns(result.fills, names)
     columns["client_id"] = [str(given) for given in columns["client_id"]]
     return pa.table(columns, schema=pa.schema(list(zip(names, kinds, strict=True))))
+
+
+def trips_table(result: Result) -> pa.Table:
+    """One row a round trip; see trades.RoundTrip."""
+    import pyarrow as pa
+
+    whole, stamps = ("opened", "closed", "opening_order", "closing_order"), ("opened_at", "closed_at")
+    names = trades.RoundTrip._fields
+    kinds = {name: pa.int64() if name in whole else pa.timestamp("ns", "UTC") if name in stamps else pa.float64() for name in names}
+    return pa.table(_columns(result.trips.closed, names), schema=pa.schema(list((kinds | {"symbol": pa.string()}).items())))
 
 
 def orders_table(result: Result) -> pa.Table:

@@ -12,9 +12,13 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from simulator.report import charts, metrics, words
+from simulator.report.attribution import ACCOUNT, attribution
 from simulator.report.benchmark import benchmark, since_first_fill
 from simulator.report.folders import Costs, costs
+from simulator.report.holdings import turnover_of
+from simulator.report.rolling import by_regime
 from simulator.report.template import HEAD, SCRIPT, STYLE
+from simulator.report.trades import summarise
 
 if TYPE_CHECKING:
     from simulator.market.tape import Truth
@@ -56,6 +60,8 @@ LABELS: Final[dict[str, tuple[str, str]]] = {
 }
 
 MONTHS: Final = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+PARTS_MAX: Final = 20
+"""Of more instruments than this, those that brought most and least are shown."""
 STRONGEST: Final = {"M": 0.1, "Y": 0.4}
 """The return, of a month and of a year, from which on a cell has its strongest colour."""
 
@@ -85,6 +91,8 @@ def report(result: Result) -> str:
             _header(result, title),
             _headline(result, against, ours, its, spent),
             *(_drawings(result, against, drawn) if drawn else [_section("Equity", "<p>No bar was run, so there is nothing to draw.</p>")]),
+            _section("Round trips", _trip_table(result)),
+            _section("Where the profit came from", _attribution_tables(result)),
             _section("Costs", _cost_table(result, spent)),
             _section("Orders", _order_tables(result)),
             _section("Halts", _halt_table(result)),
@@ -235,8 +243,8 @@ def _drawings(result: Result, against: Benchmark, drawn: Mapping[str, Any]) -> l
             + _drawdown_table(result),
         ),
         _section("Returns by month", _month_table(result, against)),
-        _section("Price and fills", _price(result, drawn)),
-        _section("Exposure", _chart("exposure", "Gross and net exposure over time", "low") + _note(_exposed(gross, net))),
+        _section("Price and fills", _price(result, drawn) + _regime_table(result, against)),
+        _section("Exposure", _chart("exposure", "Gross and net exposure over time", "low") + _note(_exposed(gross, net), _turned(result))),
         _section("Plotted by the strategy", _plots(result)),
     ]
 
@@ -262,6 +270,36 @@ def _exposed(gross: np.ndarray, net: np.ndarray) -> str:
     sides = f"gross {words.percent(float(gross[known].mean()), 1)} on average and {words.percent(most, 1)} at most"
     span = f"net from {words.percent(float(net[known].min()), 1)} to {words.percent(float(net[known].max()), 1)}"
     return f"Value of positions as a share of equity at bar closes: in the market on {words.percent(held, 1)} of them, {sides}, {span}."
+
+
+def _turned(result: Result) -> str:
+    found = turnover_of(result)
+    if found.reason:
+        return f"Turnover is undefined: {found.reason}."
+    return (
+        f"Turnover a session: {words.percent(found.value)} of the mean market value held at the closes before and after it, buys and sells together; "
+        f"one-sided {words.percent(found.value / 2.0)}."
+    )
+
+
+def _regime_table(result: Result, against: Benchmark) -> str:
+    found = by_regime(result, against.equity)
+    if not found:
+        return ""
+    heads = ("Regime at the close before", "Sessions", "Share", "Return", "Benchmark", "A year", "Volatility", "Sharpe", "Worst session")
+    rows = [
+        (
+            each.name,
+            f"{each.sessions:,}",
+            words.percent(each.share, 1),
+            *(words.percent(x.value) for x in (each.returned, each.benchmark, each.annual, each.volatility)),
+            words.ratio(each.sharpe.value),
+            words.percent(each.worst),
+        )
+        for each in found
+    ]
+    note = _note("A session counts to the state that was most probable at the close before it, so that what it returned could not be known.")
+    return "\n<h3>Returns by regime</h3>\n" + _table(heads, rows) + note
 
 
 def _plots(result: Result) -> str:
@@ -321,6 +359,58 @@ def _drawdown_table(result: Result) -> str:
         return _note("Equity never fell below an earlier session close.")
     note = _note("Of the strategy, at session closes. Length is from the peak to the recovery, or to the end.")
     return "<h3>The five deepest</h3>\n" + _table(("Peak", "Trough", "Recovery", "Depth", "Sessions"), falls, 3) + note
+
+
+def _trip_table(result: Result) -> str:
+    closed, still = result.trips
+    held = (
+        f"Not among them: {words.count(len(still), 'lot')} open at the end, with {words.money(sum(x.pnl for x in still))} of profit at last closes."
+    )
+    if not closed:
+        return f"<p>Nothing was closed. {escape(held) if still else ''}</p>"
+    heads = ("", "Trips", "Profit", "Won", "Profit factor", "Mean profit", "Mean win / loss", "Mean days", "Mean worst", "Mean best")
+    rows = [
+        (
+            side.capitalize(),
+            f"{found.trips:,}",
+            words.money(found.pnl),
+            words.percent(found.win_rate.value, 1),
+            words.ratio(found.profit_factor.value),
+            words.money(found.expectancy.value),
+            words.ratio(found.payoff.value),
+            words.number(found.days.value, 1),
+            words.money(found.mae.value),
+            words.money(found.mfe.value),
+        )
+        for side, found in summarise(closed).items()
+        if found.trips
+    ]
+    if len(rows) == 2:
+        rows = rows[1:]
+    how = "One for each pair of an opening and a closing fill, first in, first out; money after all fees."
+    worst = "Worst and best are the most that a trip was down and up while it was held, before fees, at prices that it certainly saw."
+    return _table(heads, rows) + _note(how, worst, held if still else "")
+
+
+def _attribution_tables(result: Result) -> str:
+    """By instrument and by sleeve, where there is more than one of them."""
+    tables = []
+    for heading, parts in (("Instrument", attribution(result)), ("Sleeve", attribution(result, "sleeve"))):
+        named = [part for part in parts if part.name != ACCOUNT]
+        if len(named) < 2:
+            continue
+        # What rounding left of a booking is no part that anybody asks for.
+        shown = [part for part in parts if part.name != ACCOUNT or abs(part.total) >= 0.005]
+        left_out = len(shown) - PARTS_MAX if len(shown) > PARTS_MAX else 0
+        shown = [*shown[: PARTS_MAX // 2], *shown[-PARTS_MAX // 2 :]] if left_out else shown
+        rows = [
+            (part.name or "none", *map(words.money, (part.prices, -part.slippage, -part.commission, part.total)), words.percent(part.contribution))
+            for part in shown
+        ]
+        note = f"The best and the worst; {left_out:,} between them are left out." if left_out else ""
+        heads = (heading, "Prices", "Slippage", "Commission", "Profit", "Of starting capital")
+        tables.append(_table(heads, rows) + (_note(note) if note else ""))
+    return "\n".join(tables)
 
 
 def _cost_table(result: Result, spent: Costs) -> str:

@@ -13,7 +13,9 @@ import pytest
 
 import simulator
 from simulator import DAY, Account, Instrument, Limits, Result, Tape, Truth
-from simulator.report import charts, metrics, pages
+from simulator.report import charts, metrics, pages, trades
+from simulator.report.attribution import attribution
+from simulator.report.holdings import turnover_of
 from simulator.scenarios import Choice, Scenario
 
 NASTY = '<script>alert("&")</script>'
@@ -249,3 +251,20 @@ def test_a_long_run_makes_no_large_page() -> None:
     lines = [line for one in (*made["charts"].values(), made["instruments"][0]["price"]) for line in one["data"]]
     assert max(len(line["x"]) for line in lines) <= charts.POINTS_MAX
     assert re.fullmatch(r"▲ 1,000 of [\d,]+ buys, ▼ 1,000 of [\d,]+ sells\.", made["instruments"][0]["note"])
+
+
+def test_round_trips_and_parts_of_the_profit_are_told() -> None:
+    result = ran(tape(("AAA", "BBB")))
+    seen = words(pages.report(result))
+    found = trades.summarise(result.trips.closed)["long"]
+    assert f"Long {found.trips} {found.pnl:,.2f} {100 * found.win_rate.value:.1f} %".replace("-", "\N{MINUS SIGN}") in seen
+    best = attribution(result)[0]
+    assert f"Instrument Prices Slippage Commission Profit Of starting capital {best.name} " in seen
+    assert f"Turnover a session: {100 * turnover_of(result).value:.2f} % of the mean market value held" in seen
+
+
+def test_a_run_without_trades_has_no_round_trips() -> None:
+    seen = words(pages.report(simulator.simulate(tape(), Plots())))
+    assert "Round trips Nothing was closed." in seen
+    assert "Where the profit came from" not in seen
+    assert "Returns by regime Regime at the close before Sessions Share" in seen
