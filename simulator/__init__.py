@@ -123,6 +123,16 @@ if TYPE_CHECKING:
     from simulator.ports import Strategy as Strategy
     from simulator.report.attribution import Part as Part
     from simulator.report.attribution import attribution as attribution
+    from simulator.report.bootstrap import Intervals as Intervals
+    from simulator.report.bootstrap import block_length as block_length
+    from simulator.report.bootstrap import intervals as intervals
+    from simulator.report.deflated import Overfit as Overfit
+    from simulator.report.deflated import dsr as dsr
+    from simulator.report.deflated import expected_best as expected_best
+    from simulator.report.deflated import min_trl as min_trl
+    from simulator.report.deflated import overfit as overfit
+    from simulator.report.deflated import pbo as pbo
+    from simulator.report.deflated import psr as psr
     from simulator.report.holdings import gross_exposure as gross_exposure
     from simulator.report.holdings import leverage as leverage
     from simulator.report.holdings import net_exposure as net_exposure
@@ -204,6 +214,8 @@ _HOMES = {
     ),
     "simulator.ports": "Broker Strategy",
     "simulator.report.attribution": "Part attribution",
+    "simulator.report.bootstrap": "Intervals block_length intervals",
+    "simulator.report.deflated": "Overfit dsr expected_best min_trl overfit pbo psr",
     "simulator.report.holdings": "gross_exposure leverage net_exposure time_in_market turnover",
     "simulator.report.metrics": (
         "Drawdown Measured Metric annual_return batting_average cagr calmar cumulative_return down_capture downside_risk "

@@ -10,6 +10,7 @@
 | plots.parquet | what the strategy plotted (absent where it plotted nothing) |
 | summary.json | ids, metrics, counts, costs, drawdowns and notes, and what `records` needs to read the run back |
 | uncertainty.json | the fill interval of each figure (only with `--uncertainty`) |
+| trials.json | how the result stands among the trials of its family (only where they are counted) |
 | report.html | the page to look at |
 
 The same run writes the same bytes.
@@ -35,6 +36,8 @@ from simulator.report import attribution, benchmark, holdings, metrics, rolling,
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from simulator.report.bootstrap import Intervals
+    from simulator.report.deflated import Standing
     from simulator.report.results import Result
     from simulator.report.uncertainty import Uncertainty
 
@@ -56,8 +59,10 @@ class Costs(NamedTuple):
         return 1e4 * money / self.traded if self.traded > 0.0 else float("nan")
 
 
-def write(result: Result, folder: Path, doubt: Uncertainty | None = None) -> None:
-    """Write the run folder, first to a hidden place beside it, then by one rename; with what hangs on the paths inside the bars, if that is known.
+def write(result: Result, folder: Path, doubt: Uncertainty | None = None, standing: Standing | None = None) -> None:
+    """Write the run folder, first to a hidden place beside it, then by one rename.
+
+    With what hangs on the paths inside the bars, and how the result stands among its trials, if that is known.
 
     Raises SimulatorError where the folder holds something already or cannot be written.
     """
@@ -67,7 +72,9 @@ def write(result: Result, folder: Path, doubt: Uncertainty | None = None) -> Non
         with TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as hidden:
             whole = Path(hidden) / folder.name
             whole.mkdir()
-            _fill(result, whole)
+            _fill(result, whole, doubt, standing)
+            if standing:
+                (whole / "trials.json").write_text(_json(standing.plain()), encoding="utf-8", newline="\n")
             if doubt:
                 (whole / "uncertainty.json").write_text(_json(doubt.plain()), encoding="utf-8", newline="\n")
             whole.replace(folder)
@@ -92,7 +99,7 @@ def check(folder: Path) -> None:
         raise SimulatorError(f"cannot look into the run folder {folder}: {error.strerror or error}") from error
 
 
-def _fill(result: Result, folder: Path) -> None:
+def _fill(result: Result, folder: Path, doubt: Uncertainty | None, standing: Standing | None) -> None:
     import pyarrow.parquet as pq
 
     from simulator.report import pages
@@ -106,7 +113,7 @@ def _fill(result: Result, folder: Path) -> None:
     for name, table in tables.items():
         pq.write_table(table, folder / f"{name}.parquet", compression="zstd")
     (folder / "summary.json").write_text(_json(summary(result)), encoding="utf-8", newline="\n")
-    (folder / "report.html").write_text(pages.report(result), encoding="utf-8", newline="\n")
+    (folder / "report.html").write_text(pages.report(result, doubt, standing), encoding="utf-8", newline="\n")
 
 
 def _json(facts: dict[str, Any]) -> str:
@@ -159,6 +166,7 @@ def summary(result: Result) -> dict[str, Any]:
         "positions": {symbol: float(units) for symbol, units in result.positions.items()},
         "metrics": {name: _number(found.value) for name, found in measured.items()},
         "undefined": {name: found.reason for name, found in measured.items() if found.reason},
+        "intervals": _chance(result.intervals),
         "drawdowns": [
             {
                 "depth": fall.depth,
@@ -202,6 +210,11 @@ def _booked(result: Result) -> dict[str, float | None]:
     for booking in (x for x in result.bookings if not x.ratio):
         sums.setdefault(booking.kind, []).append(booking.amount + booking.receivable)
     return {kind: _number(fsum(amounts)) for kind, amounts in sorted(sums.items())}
+
+
+def _chance(found: Intervals) -> dict[str, Any]:
+    figures = {name: {"low": _number(figure.low), "high": _number(figure.high)} for name, figure in found.figures.items()}
+    return {"level": found.level, "block": _number(found.block), "histories": found.histories, "figures": figures, "undefined": found.reason}
 
 
 def _facts(facts: dict[str, Any]) -> dict[str, Any]:

@@ -19,12 +19,15 @@ from simulator.report.holdings import turnover_of
 from simulator.report.rolling import by_regime
 from simulator.report.template import HEAD, SCRIPT, STYLE
 from simulator.report.trades import summarise
+from simulator.report.uncertainty import FIGURES
 
 if TYPE_CHECKING:
     from simulator.market.tape import Truth
     from simulator.report.benchmark import Benchmark
+    from simulator.report.deflated import Standing
     from simulator.report.metrics import Measured
     from simulator.report.results import Result
+    from simulator.report.uncertainty import Uncertainty
     from simulator.scenarios import Scenario
 
     Measures = Mapping[str, Measured]
@@ -73,10 +76,11 @@ WHAT_A_BAR_CANNOT_TELL: Final = (
 )
 
 
-def report(result: Result) -> str:
+def report(result: Result, doubt: Uncertainty | None = None, standing: Standing | None = None) -> str:
     """The page: what ran, headline numbers, equity against the benchmark, months, prices with fills and regimes, costs, caveats and assumptions.
 
-    The same run gives the same text. Long series are thinned for drawing and keep their extremes; the numbers are computed from all of them.
+    *doubt* is the fill interval, *standing* how the result stands among its trials, where they are known. The same run gives the same text. Long
+    series are thinned for drawing and keep their extremes; the numbers are computed from all of them.
     """
     from plotly.offline import get_plotlyjs
 
@@ -90,7 +94,9 @@ def report(result: Result) -> str:
         (
             _header(result, title),
             _headline(result, against, ours, its, spent),
+            _luck(standing),
             *(_drawings(result, against, drawn) if drawn else [_section("Equity", "<p>No bar was run, so there is nothing to draw.</p>")]),
+            _section("How sure it is", _sureness(result, doubt, standing)),
             _section("Round trips", _trip_table(result)),
             _section("Where the profit came from", _attribution_tables(result)),
             _section("Costs", _cost_table(result, spent)),
@@ -111,7 +117,11 @@ def report(result: Result) -> str:
 
 
 def _measure(found: Measured, kind: str) -> str:
-    return words.percent(found.value) if kind == "percent" else words.ratio(found.value)
+    return _shown(found.value, kind)
+
+
+def _shown(value: float, kind: str) -> str:
+    return words.percent(value) if kind == "percent" else words.ratio(value)
 
 
 def _section(heading: str, inner: str) -> str:
@@ -171,10 +181,13 @@ def _choices(scenario: Scenario) -> str:
 
 
 def _headline(result: Result, against: Benchmark, ours: Measures, its: Measures, spent: Costs) -> str:
+    chance = result.intervals
+
     def card(label: str, name: str, note: str) -> tuple[str, str, str, str]:
         """A metric beside the benchmark's, with a note, or with the reason why it has no value."""
-        reason, kind = ours[name].reason, LABELS[name][1]
-        return label, _measure(ours[name], kind), f"Benchmark {_measure(its[name], kind)}", f"Undefined: {reason}" if reason else note
+        reason, kind, span = ours[name].reason, LABELS[name][1], chance.figures.get(name)
+        sure = f"{words.percent(chance.level, 0)} from {_shown(span.low, kind)} to {_shown(span.high, kind)}. " if span else ""
+        return label, _measure(ours[name], kind), f"Benchmark {_measure(its[name], kind)}", f"Undefined: {reason}" if reason else sure + note
 
     last, held = (float(path[result.rows - 1]) if result.rows else result.cash_start for path in (result.equity, against.equity))
     periods = metrics.periods_of(result.tape.sessions[: result.rows])
@@ -203,6 +216,44 @@ def _headline(result: Result, against: Benchmark, ours: Measures, its: Measures,
         for name, value, than, note in cards
     )
     return f'<dl class="cards">\n{items}\n</dl>\n{_since(result, against)}'
+
+
+def _luck(standing: Standing | None) -> str:
+    return f'<p class="warning">{escape(standing.warning())}</p>' if standing and standing.warning() else ""
+
+
+def _sureness(result: Result, doubt: Uncertainty | None, standing: Standing | None) -> str:
+    """The headline figures as intervals: what chance makes of them, and what hangs on the paths inside the bars; and the count of trials."""
+    found, parts = result.intervals, []
+    if found.reason:
+        parts.append(f"<p>Nothing can be resampled: {escape(found.reason)}.</p>")
+    names = {name: LABELS[name] for name in FIGURES if name in found.figures or doubt}
+    if names:
+        share = words.percent(found.level, 0)
+        heads = ("", "Result", *((f"{share} from", "to") if found.figures else ()), *(("Fills from", "to") if doubt else ()))
+        spans = [{name: found.figures[name] for name in names}] if found.figures else []
+        spans += [{name: doubt.figures[name] for name in names}] if doubt else []
+        rows = [
+            (
+                label,
+                *(_shown(value, kind) for value in (spans[0][name].chosen, *(end for span in spans for end in (span[name].low, span[name].high)))),
+            )
+            for name, (label, kind) in names.items()
+        ]
+        parts.append(_table(heads, rows))
+    if found.figures:
+        how = f"{found.histories:,} histories made of blocks of the run’s own sessions, {found.block:.1f} long on average (stationary bootstrap)"
+        parts.append(_note(f"Nine in ten of {how} lie between the ends." if found.level == 0.9 else f"Of {how}, {share} lie between the ends."))
+    if doubt:
+        parts.append(
+            _note(f"Fills: complete re-runs under each policy for the path inside a bar; {words.count(len(doubt.ambiguous), 'trade')} hang on it.")
+        )
+    if standing:
+        parts.append(f"<h3>Trials</h3>\n<p>{escape(standing.counted())}. {escape(standing.sure())}.</p>")
+        parts.append(
+            _note("PSR is how probable a true Sharpe ratio above 0 is, DSR one above what the best of so many trials would show without skill.")
+        )
+    return "\n".join(parts)
 
 
 def _since(result: Result, against: Benchmark) -> str:
@@ -234,7 +285,7 @@ def _drawings(result: Result, against: Benchmark, drawn: Mapping[str, Any]) -> l
         _section(
             "Equity against the benchmark",
             _chart("equity", "Equity over time, of the strategy and of the benchmark", "tall", beside=_log("equity"))
-            + _note(against.words, "The dotted line is the starting capital.", thinned),
+            + _note(against.words, "The dotted line is the starting capital.", _banded(result), thinned),
         ),
         _section(
             "Drawdowns",
@@ -247,6 +298,15 @@ def _drawings(result: Result, against: Benchmark, drawn: Mapping[str, Any]) -> l
         _section("Exposure", _chart("exposure", "Gross and net exposure over time", "low") + _note(_exposed(gross, net), _turned(result))),
         _section("Plotted by the strategy", _plots(result)),
     ]
+
+
+def _banded(result: Result) -> str:
+    found = result.intervals
+    return (
+        f"The band holds {words.percent(found.level, 0)} of what the same returns, resampled, would have come to at each close."
+        if found.figures
+        else ""
+    )
 
 
 def _price(result: Result, drawn: Mapping[str, Any]) -> str:

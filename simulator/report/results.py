@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from simulator.book.portfolio import Portfolio
+    from simulator.report.bootstrap import Intervals
     from simulator.report.trades import Trips
     from simulator.scenarios import Scenario
 
@@ -274,6 +275,13 @@ class Result:
         from simulator.report import trades
 
         return trades.trips(self)
+
+    @cached_property
+    def intervals(self) -> Intervals:
+        """How much of the headline figures is chance: see report.bootstrap."""
+        from simulator.report import bootstrap
+
+        return bootstrap.of(self)
 
     def _name(self, order: int) -> Any:
         text = self.journal.client_ids.get(self._parents.get(order, order), "")
