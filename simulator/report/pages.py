@@ -243,7 +243,7 @@ def _sureness(result: Result, doubt: Uncertainty | None, standing: Standing | No
         parts.append(_table(heads, rows))
     if found.figures:
         how = f"{found.histories:,} histories made of blocks of the run’s own sessions, {found.block:.1f} long on average (stationary bootstrap)"
-        parts.append(_note(f"Nine in ten of {how} lie between the ends." if found.level == 0.9 else f"Of {how}, {share} lie between the ends."))
+        parts.append(_note(f"{share} of {how} lie between the ends."))
     if doubt:
         parts.append(
             _note(f"Fills: complete re-runs under each policy for the path inside a bar; {words.count(len(doubt.ambiguous), 'trade')} hang on it.")
