@@ -169,6 +169,7 @@ def rehearse(
     from simulator import assembly, scenarios
     from simulator.kernels.compiled import is_cold
     from simulator.loop.clocks import FITTING, PacedClock
+    from simulator.report import ledger
 
     scenario = scenarios.load(source, settings or ())
     with scenarios.naming(source, settings or ()), _progress(scenario.name, "bars") as progress:
@@ -183,7 +184,8 @@ def rehearse(
         spent = Spent(perf_counter() - began, FITTING.seconds - fitted)
 
     console = _console()
-    _table(console, _outcome(result, spent))
+    standing = None if result.interrupted else ledger.look(result, "A rehearsal is not written down there")
+    _table(console, _outcome(result, spent, standing))
     console.print(f"\njournal file: {file}", soft_wrap=True)
     if result.interrupted:
         given = [f"--set={setting}" for setting in settings or ()]

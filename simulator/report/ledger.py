@@ -195,6 +195,15 @@ def take(result: Result, counted: bool = True) -> Standing:
         return _standing(result, own, [], f"It could not be counted: {error}")
 
 
+def look(result: Result, why_not: str) -> Standing:
+    """How a run of a scenario stands in the ledger of its project, which is not written to: *why_not*."""
+    assert result.scenario is not None
+    try:
+        return standing(result, read(place_of(result.scenario)), why_not)
+    except SimulatorError as error:
+        return standing(result, [], f"The others are not known: {error}")
+
+
 def find(place: str) -> Path:
     """The ledger that is meant by a folder, a scenario (a file, or the name of a bundled one), or its own file.
 
