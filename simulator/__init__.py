@@ -186,7 +186,63 @@ if TYPE_CHECKING:
     from simulator.models.screening import screen_pairs as screen_pairs
     from simulator.ports import Broker as Broker
     from simulator.ports import Strategy as Strategy
+    from simulator.report.attribution import Part as Part
+    from simulator.report.attribution import attribution as attribution
+    from simulator.report.bootstrap import Intervals as Intervals
+    from simulator.report.bootstrap import block_length as block_length
+    from simulator.report.bootstrap import intervals as intervals
+    from simulator.report.deflated import Overfit as Overfit
+    from simulator.report.deflated import dsr as dsr
+    from simulator.report.deflated import expected_best as expected_best
+    from simulator.report.deflated import min_trl as min_trl
+    from simulator.report.deflated import overfit as overfit
+    from simulator.report.deflated import pbo as pbo
+    from simulator.report.deflated import psr as psr
+    from simulator.report.holdings import gross_exposure as gross_exposure
+    from simulator.report.holdings import leverage as leverage
+    from simulator.report.holdings import net_exposure as net_exposure
+    from simulator.report.holdings import time_in_market as time_in_market
+    from simulator.report.holdings import turnover as turnover
+    from simulator.report.metrics import Drawdown as Drawdown
+    from simulator.report.metrics import Measured as Measured
+    from simulator.report.metrics import Metric as Metric
+    from simulator.report.metrics import annual_return as annual_return
+    from simulator.report.metrics import batting_average as batting_average
+    from simulator.report.metrics import cagr as cagr
+    from simulator.report.metrics import calmar as calmar
+    from simulator.report.metrics import cumulative_return as cumulative_return
+    from simulator.report.metrics import down_capture as down_capture
+    from simulator.report.metrics import downside_risk as downside_risk
+    from simulator.report.metrics import drawdowns as drawdowns
+    from simulator.report.metrics import expected_shortfall as expected_shortfall
+    from simulator.report.metrics import expected_shortfall_normal as expected_shortfall_normal
+    from simulator.report.metrics import information_ratio as information_ratio
+    from simulator.report.metrics import kurtosis as kurtosis
+    from simulator.report.metrics import max_drawdown as max_drawdown
+    from simulator.report.metrics import omega as omega
+    from simulator.report.metrics import session_returns as session_returns
+    from simulator.report.metrics import sharpe as sharpe
+    from simulator.report.metrics import sharpe_lo as sharpe_lo
+    from simulator.report.metrics import skew as skew
+    from simulator.report.metrics import sortino as sortino
+    from simulator.report.metrics import stability as stability
+    from simulator.report.metrics import tail_ratio as tail_ratio
+    from simulator.report.metrics import tracking_error as tracking_error
+    from simulator.report.metrics import treynor as treynor
+    from simulator.report.metrics import up_capture as up_capture
+    from simulator.report.metrics import var_historical as var_historical
+    from simulator.report.metrics import var_normal as var_normal
+    from simulator.report.metrics import volatility as volatility
     from simulator.report.results import Result as Result
+    from simulator.report.rolling import conditional as conditional
+    from simulator.report.rolling import rolling as rolling
+    from simulator.report.trades import RoundTrip as RoundTrip
+    from simulator.report.trades import Trips as Trips
+    from simulator.report.trades import expectancy as expectancy
+    from simulator.report.trades import payoff as payoff
+    from simulator.report.trades import profit_factor as profit_factor
+    from simulator.report.trades import round_trips as round_trips
+    from simulator.report.trades import win_rate as win_rate
     from simulator.risk.limits import Account as Account
     from simulator.risk.limits import Limits as Limits
     from simulator.risk.margin import Margin as Margin
@@ -242,7 +298,19 @@ _HOMES = {
     ),
     "simulator.models.screening": "PairTest adjusted screen_baskets screen_pairs",
     "simulator.ports": "Broker Strategy",
+    "simulator.report.attribution": "Part attribution",
+    "simulator.report.bootstrap": "Intervals block_length intervals",
+    "simulator.report.deflated": "Overfit dsr expected_best min_trl overfit pbo psr",
+    "simulator.report.holdings": "gross_exposure leverage net_exposure time_in_market turnover",
+    "simulator.report.metrics": (
+        "Drawdown Measured Metric annual_return batting_average cagr calmar cumulative_return down_capture downside_risk "
+        "drawdowns expected_shortfall expected_shortfall_normal information_ratio kurtosis max_drawdown omega session_returns "
+        "sharpe sharpe_lo skew sortino stability tail_ratio tracking_error treynor up_capture var_historical var_normal "
+        "volatility"
+    ),
     "simulator.report.results": "Result",
+    "simulator.report.rolling": "conditional rolling",
+    "simulator.report.trades": "RoundTrip Trips expectancy payoff profit_factor round_trips win_rate",
     "simulator.risk.limits": "Account Limits",
     "simulator.risk.margin": "Margin Requirement",
     "simulator.scenarios": "Scenario load",

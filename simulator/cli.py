@@ -1,4 +1,4 @@
-"""The command line: `tradewind run` and `rehearse`; `check`, `list` and `prove`; `state`, `why` and `diff` of what was run; `new`.
+"""The command line: `tradewind run` and `rehearse`; `check`, `list` and `prove`; `state`, `why` and `diff` of what was run; `trials`; `new`.
 
 Nothing slow is imported before a command needs it, so that `--help` answers at once.
 """
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from simulator.loop.clocks import PacedClock
     from simulator.market.tape import Tape
+    from simulator.report.deflated import Standing
     from simulator.report.results import Result
     from simulator.report.telling import Columns, Part
     from simulator.report.uncertainty import Uncertainty
@@ -104,14 +105,19 @@ def run(
     uncertainty: Annotated[
         bool, typer.Option("--uncertainty", help="Run it again under each policy for the path inside a bar, and show what hangs on that.")
     ] = False,
+    no_trial: Annotated[bool, typer.Option("--no-trial", help="Keep it out of the count of trials; that it was is written down.")] = False,
 ) -> None:
-    """Run a scenario, and show what came of it."""
+    """Run a scenario, and show what came of it.
+
+    It counts as a trial of its strategy, in .tradewind/trials.sqlite beside the scenario (for a bundled one, in the current folder): the more were
+    tried, the less the best of them proves. See `tradewind trials`.
+    """
     from time import perf_counter
 
     from simulator import assembly, scenarios
     from simulator.kernels.compiled import is_cold
     from simulator.loop.clocks import FITTING
-    from simulator.report import folders
+    from simulator.report import folders, ledger
 
     scenario = scenarios.load(source, settings or ())
     if out is not None:
@@ -126,7 +132,9 @@ def run(
         spent = Spent(perf_counter() - began, FITTING.seconds - fitted)
 
     console = _console()
-    _table(console, _outcome(result, spent))
+    # What was stopped tried nothing to its end.
+    standing = None if result.interrupted else ledger.take(result, counted=not no_trial)
+    _table(console, _outcome(result, spent, standing))
     doubt = None
     if uncertainty and not result.interrupted:
         with scenarios.naming(source, settings or ()), _progress("policies", "runs") as progress:
@@ -134,7 +142,7 @@ def run(
         console.print()
         _table(console, _doubts(doubt))
     if out is not None:
-        folders.write(result, out, doubt)
+        folders.write(result, out, doubt, standing)
         console.print(f"\nrun folder: {out}", soft_wrap=True)
     if result.interrupted:
         raise typer.Exit(INTERRUPTED)
@@ -161,6 +169,7 @@ def rehearse(
     from simulator import assembly, scenarios
     from simulator.kernels.compiled import is_cold
     from simulator.loop.clocks import FITTING, PacedClock
+    from simulator.report import ledger
 
     scenario = scenarios.load(source, settings or ())
     with scenarios.naming(source, settings or ()), _progress(scenario.name, "bars") as progress:
@@ -175,7 +184,8 @@ def rehearse(
         spent = Spent(perf_counter() - began, FITTING.seconds - fitted)
 
     console = _console()
-    _table(console, _outcome(result, spent))
+    standing = None if result.interrupted else ledger.look(result, "A rehearsal is not written down there")
+    _table(console, _outcome(result, spent, standing))
     console.print(f"\njournal file: {file}", soft_wrap=True)
     if result.interrupted:
         given = [f"--set={setting}" for setting in settings or ()]
@@ -337,6 +347,22 @@ def diff(
 
 
 @app.command()
+def trials(
+    place: Annotated[
+        str, typer.Argument(metavar="PLACE", help="A folder, a scenario, or the ledger itself; the current folder where it is left out.")
+    ] = ".",
+    family: Annotated[str, typer.Option("--family", metavar="NAME", help="Show each trial of this strategy.")] = "",
+) -> None:
+    """Show how many times each strategy was tried, and what the best of so many would show without skill.
+
+    The numbers are Sharpe ratios a year.
+    """
+    from simulator.report import ledger
+
+    _explain(ledger.told(ledger.find(place), family))
+
+
+@app.command()
 def new(name: Annotated[str, typer.Argument(metavar="NAME", help="The package's name, and its folder's.")]) -> None:
     """Begin a strategy package of your own.
 
@@ -358,7 +384,7 @@ def _tape(scenario: Scenario) -> Tape:
     return tape
 
 
-def _outcome(result: Result, spent: Spent) -> Iterator[tuple[str, str]]:
+def _outcome(result: Result, spent: Spent, standing: Standing | None = None) -> Iterator[tuple[str, str]]:
     """The summary of a run, as labels and values."""
     from collections import Counter
 
@@ -372,6 +398,15 @@ def _outcome(result: Result, spent: Spent) -> Iterator[tuple[str, str]]:
     def metric(name: str, form: str) -> str:
         return f"undefined: {undefined[name]}" if name in undefined else format(numbers[name], form)
 
+    chance = facts["intervals"]
+
+    def sure(name: str, form: str, scale: float = 1.0, start: float = 0.0) -> str:
+        """The interval of a figure, where there is one."""
+        ends = chance["figures"].get(name)
+        if ends is None or ends["low"] is None:
+            return ""
+        return f" [{', '.join(format(start + scale * ends[end], form) for end in ('low', 'high'))}]"
+
     yield from _what(result.scenario)
     yield "period", _period(tape, rows)
     if result.interrupted:
@@ -382,16 +417,23 @@ def _outcome(result: Result, spent: Spent) -> Iterator[tuple[str, str]]:
     yield "orders", f"{counts['orders']:,}"
     yield "fills", f"{counts['fills']:,}"
     yield "refused", f"{refused.total():,}" + (f" ({', '.join(f'{why}: {count:,}' for why, count in refused.most_common())})" if refused else "")
-    yield "final equity", f"{facts['equity']:,.2f} from {facts['cash_start']:,.2f}"
-    yield "return", f"{metric('cumulative_return', '+.2%')} ({metric('annual_return', '+.2%')} a year)"
+    start = facts["cash_start"]
+    yield "final equity", f"{facts['equity']:,.2f} from {start:,.2f}{sure('cumulative_return', ',.2f', start, start)}"
+    a_year = f"{metric('annual_return', '+.2%')} a year{sure('annual_return', '+.2%')}"
+    yield "return", f"{metric('cumulative_return', '+.2%')} ({a_year})"
     if facts["benchmark"]:
         yield "benchmark", f"{facts['benchmark']['equity'] / facts['cash_start'] - 1.0:+.2%}: {facts['benchmark']['words']}"
     if facts["since_first_fill"] and facts["since_first_fill"]["bar"] > 0:
         since = facts["since_first_fill"]
         yield "", f"from the first fill on: strategy {since['strategy']:+.2%}, benchmark {since['benchmark']:+.2%}"
-    yield "max drawdown", metric("max_drawdown", ".2%")
-    yield "volatility", metric("volatility", ".2%")
-    yield "Sharpe", metric("sharpe", ".2f")
+    for label, name, form in (("max drawdown", "max_drawdown", ".2%"), ("volatility", "volatility", ".2%"), ("Sharpe", "sharpe", ".2f")):
+        yield label, metric(name, form) + sure(name, form)
+    if chance["figures"]:
+        yield "", f"in brackets: {chance['level']:.0%} of resampled histories (stationary bootstrap, blocks of {chance['block']:.1f} sessions)"
+    if standing:
+        yield "trials", f"{standing.counted()}: {standing.sure()}"
+        if standing.warning():
+            yield "warning", standing.warning()
     for name in ("commission", "slippage"):
         bps = costs[f"{name}_bps"]
         yield name, f"{costs[name]:,.2f}" + ("" if bps is None else f" ({bps:.2f} bps of {costs['traded']:,.2f} traded)")
@@ -399,6 +441,11 @@ def _outcome(result: Result, spent: Spent) -> Iterator[tuple[str, str]]:
     if result.forced:
         reasons = Counter(x.reason for x in result.forced)
         yield "forced", f"{counts['forced']:,} ({', '.join(f'{why}: {count:,}' for why, count in reasons.most_common())})"
+    trips, open_profit = facts["round_trips"]["all"], facts["open_profit"]
+    if trips["trips"]:
+        factor = f", profit factor {trips['profit_factor']:.2f}" if trips["profit_factor"] is not None else ""
+        mean = f", {trips['expectancy']:+,.2f} each, held {trips['days']:,.1f} days on average"
+        yield "round trips", f"{trips['trips']:,}: {trips['win_rate']:.1%} won{factor}{mean}; open at the end {open_profit:+,.2f}"
     yield "halts", "; ".join(f"{_moment(x.at)} {x.measure} (equity {x.equity:,.2f}, floor {x.floor:,.2f})" for x in result.halts) or "none"
     yield from _listed("broker", result.assumptions)
     yield from _listed("notes", result.notes)

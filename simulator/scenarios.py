@@ -338,7 +338,7 @@ def _sayable(part: object, given: object = None) -> dict[str, Any]:
     for one in fields(part):
         own = known.get(one.name)
         if "plugin" in one.metadata and isinstance(own, Mapping) and "model" in own:
-            said[one.name] = {"model": own["model"], **(said[field.name] or {})}
+            said[one.name] = {"model": own["model"], **(said[one.name] or {})}
     return {key: value for key, value in said.items() if value is not None}
 
 

@@ -96,8 +96,8 @@ def test_a_run_shows_what_came_of_it() -> None:
     labels = [line.split("  ")[0] for line in done.stdout.splitlines() if line and not line.startswith(" ")]
     assert labels == [
         "scenario", "strategy", "period", "bars", "orders", "fills", "refused", "final equity", "return", "benchmark",
-        "max drawdown", "volatility", "Sharpe",
-        "commission", "slippage", "interest", "halts", "broker", "notes", "journal",
+        "max drawdown", "volatility", "Sharpe", "trials", "warning",
+        "commission", "slippage", "interest", "round trips", "halts", "broker", "notes", "journal",
     ]  # fmt: skip
     assert "1999-01-04 to 2003-12-31" in done.stdout
     assert "bars/s" in done.stdout
@@ -387,4 +387,4 @@ def test_the_version_is_the_packages() -> None:
 def test_help_names_every_command() -> None:
     done = shown("--help")
     assert done.exit_code == 0
-    assert all(command in done.stdout for command in ("run", "rehearse", "check", "list", "prove", "state", "why", "diff", "new"))
+    assert all(command in done.stdout for command in ("run", "rehearse", "check", "list", "prove", "state", "why", "diff", "trials", "new"))

@@ -52,7 +52,7 @@ def figures(result: Result, against: Benchmark) -> dict[str, Any]:
     when = "%-d %b %Y" if daily else "%-d %b %Y %H:%M"
     ours, its = (np.concatenate(([result.cash_start], path[:rows])) for path in (result.equity, against.equity))
     charts = {
-        "equity": _equity(moments, ours, its, against, result.cash_start, escape(words.currency(result))),
+        "equity": _equity(moments, ours, its, against, result, escape(words.currency(result))),
         "drawdown": _drawdown(moments, ours, its, against),
         "exposure": _exposure(times, *result.exposure),
     }
@@ -107,12 +107,13 @@ def _line(times: IntArray, values: FloatArray, name: str, colour: str, shown: st
 # --- Equity, and how it fell
 
 
-def _equity(times: IntArray, ours: FloatArray, its: FloatArray, against: Benchmark, capital: float, currency: str) -> dict[str, Any]:
-    kept = thin_alike((ours, its))
+def _equity(times: IntArray, ours: FloatArray, its: FloatArray, against: Benchmark, result: Result, currency: str) -> dict[str, Any]:
+    kept, capital = thin_alike((ours, its)), result.cash_start
     low, high = min(ours.min(), its.min()), max(ours.max(), its.max())
     shown, start = f"%{{y:,.2f}} {currency}".rstrip(), {"color": "@muted", "width": 1, "dash": "dot"}
     figure = {
         "data": [
+            *_band(times, result),
             _line(times[kept], its[kept], escape(against.name), "@benchmark", shown, 1.3),
             _line(times[kept], ours[kept], "strategy", "@line", shown, 1.8),
         ],
@@ -121,9 +122,24 @@ def _equity(times: IntArray, ours: FloatArray, its: FloatArray, against: Benchma
             "yaxis": {"tickformat": "~s", "hoverformat": ",.2f"},
             "shapes": [{"type": "line", "xref": "paper", "x0": 0, "x1": 1, "y0": float(capital), "y1": float(capital), "line": start}],
         },
-        "key": [["strategy", "@line"], [escape(against.name), "@benchmark"]],
+        "key": [["strategy", "@line"], [escape(against.name), "@benchmark"], *([["by chance", "@line/0.3"]] if result.intervals.figures else [])],
     }
     return figure | _log_scale(float(low), float(high), words.short)
+
+
+def _band(times: IntArray, result: Result) -> list[dict[str, Any]]:
+    """Between which equities the resampled histories were, from the starting capital on."""
+    found = result.intervals
+    if not found.figures:
+        return []
+    ends = metrics.session_ends(result.tape.sessions[: result.rows])[found.at] + 1
+    at = times[np.concatenate(([0], ends))]
+    low, high = (result.cash_start * np.concatenate(([1.0], path)) for path in (found.low, found.high))
+    still = {"hoverinfo": "skip", "hovertemplate": None}
+    return [
+        _line(at, low, "", "@line/0.12", "", 0.0, **still),
+        _line(at, high, "", "@line/0.12", "", 0.0, fill="tonexty", fillcolor="@line/0.12", **still),
+    ]
 
 
 def _log_scale(low: float, high: float, say: Callable[[float], str]) -> dict[str, Any]:

@@ -6,10 +6,12 @@
 | equity.parquet | equity at the close of each bar |
 | fills.parquet, orders.parquet | every trade; every order with its state, reason and waits |
 | journal.parquet | the journal's rows, each column by its own name |
+| trips.parquet | every round trip, first in, first out |
 | plots.parquet | what the strategy plotted (absent where it plotted nothing) |
 | summary.json | ids, metrics, counts, costs, drawdowns and notes, and what `records` needs to read the run back |
 | uncertainty.json | the fill interval of each figure (only with `--uncertainty`) |
 | certificate.json | what was tried to catch it looking ahead, and what was found (only of `prove --out`) |
+| trials.json | how the result stands among the trials of its family (only where they are counted) |
 | report.html | the page to look at |
 
 The same run writes the same bytes.
@@ -30,13 +32,15 @@ import numpy as np
 import numpy.typing as npt
 
 from simulator.errors import SimulatorError
-from simulator.report import benchmark, metrics
+from simulator.report import attribution, benchmark, holdings, metrics, rolling, trades
 from simulator.report.costs import statement
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
     from simulator.loop.prover import Certificate
+    from simulator.report.bootstrap import Intervals
+    from simulator.report.deflated import Standing
     from simulator.report.results import Result
     from simulator.report.uncertainty import Uncertainty
 
@@ -58,9 +62,13 @@ class Costs(NamedTuple):
         return 1e4 * money / self.traded if self.traded > 0.0 else float("nan")
 
 
-def write(result: Result, folder: Path, doubt: Uncertainty | None = None, certificate: Certificate | None = None) -> None:
-    """Write the run folder, first to a hidden place beside it, then by one rename; with what hangs on the paths inside the bars, and with the proof
-    that it does not look ahead, where these are known.
+def write(
+    result: Result, folder: Path, doubt: Uncertainty | None = None, standing: Standing | None = None, certificate: Certificate | None = None
+) -> None:
+    """Write the run folder, first to a hidden place beside it, then by one rename.
+
+    With what hangs on the paths inside the bars, how the result stands among its trials, and the proof that it does not look ahead, where these are
+    known.
 
     Raises SimulatorError where the folder holds something already or cannot be written.
     """
@@ -70,9 +78,11 @@ def write(result: Result, folder: Path, doubt: Uncertainty | None = None, certif
         with TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as hidden:
             whole = Path(hidden) / folder.name
             whole.mkdir()
-            _fill(result, whole, certificate)
+            _fill(result, whole, doubt, standing, certificate)
             if certificate:
                 (whole / "certificate.json").write_text(_json(certificate.plain()), encoding="utf-8", newline="\n")
+            if standing:
+                (whole / "trials.json").write_text(_json(standing.plain()), encoding="utf-8", newline="\n")
             if doubt:
                 (whole / "uncertainty.json").write_text(_json(doubt.plain()), encoding="utf-8", newline="\n")
             whole.replace(folder)
@@ -97,20 +107,21 @@ def check(folder: Path) -> None:
         raise SimulatorError(f"cannot look into the run folder {folder}: {error.strerror or error}") from error
 
 
-def _fill(result: Result, folder: Path, certificate: Certificate | None) -> None:
+def _fill(result: Result, folder: Path, doubt: Uncertainty | None, standing: Standing | None, certificate: Certificate | None) -> None:
     import pyarrow.parquet as pq
 
     from simulator.report import pages
 
     if result.scenario is not None:
         (folder / "scenario.toml").write_text(result.scenario.text, encoding="utf-8", newline="\n")
-    tables = {"equity": equity_table(result), "fills": fills_table(result), "orders": orders_table(result), "journal": journal_table(result)}
+    tables = {"equity": equity_table(result), "fills": fills_table(result), "orders": orders_table(result)}
+    tables |= {"trips": trips_table(result), "journal": journal_table(result)}
     if result.plots:
         tables["plots"] = plots_table(result)
     for name, table in tables.items():
         pq.write_table(table, folder / f"{name}.parquet", compression="zstd")
     (folder / "summary.json").write_text(_json(summary(result)), encoding="utf-8", newline="\n")
-    (folder / "report.html").write_text(pages.report(result, certificate), encoding="utf-8", newline="\n")
+    (folder / "report.html").write_text(pages.report(result, doubt, standing, certificate), encoding="utf-8", newline="\n")
 
 
 def _json(facts: dict[str, Any]) -> str:
@@ -134,6 +145,7 @@ def summary(result: Result) -> dict[str, Any]:
     ends = metrics.session_ends(tape.sessions[:rows])
     told = statement(result)
     falls = metrics.drawdowns(np.concatenate(([result.cash_start], result.equity[ends])))
+    turned = holdings.turnover_of(result)
     # V begins with the starting capital, which stood before the first session.
     days = [_day(day) for day in (tape.sessions[0] - 1, *tape.sessions[:rows][ends])] if rows else []
     # What was open at the end has told nobody yet what it waited for: the journal has waits that are over.
@@ -163,6 +175,7 @@ def summary(result: Result) -> dict[str, Any]:
         "positions": {symbol: float(units) for symbol, units in result.positions.items()},
         "metrics": {name: _number(found.value) for name, found in measured.items()},
         "undefined": {name: found.reason for name, found in measured.items() if found.reason},
+        "intervals": _chance(result.intervals),
         "drawdowns": [
             {
                 "depth": fall.depth,
@@ -183,6 +196,14 @@ def summary(result: Result) -> dict[str, Any]:
             "average_equity": _number(told.equity),
         },
         "booked": _booked(result),
+        "round_trips": {side: _facts(found._asdict()) for side, found in trades.summarise(result.trips.closed).items()},
+        "open_profit": _number(sum(trip.pnl for trip in result.trips.open)),
+        "turnover": _facts({"two_sided": turned, "one_sided": metrics.Measured(turned.value / 2.0, turned.reason)}),
+        "attribution": {
+            "instrument": [_facts(part._asdict()) for part in attribution.attribution(result)],
+            "sleeve": [_facts(part._asdict()) for part in attribution.attribution(result, "sleeve")],
+        },
+        "regimes": [_facts(each._asdict()) for each in rolling.by_regime(result, against.equity)] if against else [],
         "counts": {
             "fills": len(result.fills),
             "orders": len(result.orders),
@@ -201,6 +222,17 @@ def _booked(result: Result) -> dict[str, float | None]:
     for booking in (x for x in result.bookings if not x.ratio):
         sums.setdefault(booking.kind, []).append(booking.amount + booking.receivable)
     return {kind: _number(fsum(amounts)) for kind, amounts in sorted(sums.items())}
+
+
+def _chance(found: Intervals) -> dict[str, Any]:
+    figures = {name: {"low": _number(figure.low), "high": _number(figure.high)} for name, figure in found.figures.items()}
+    return {"level": found.level, "block": _number(found.block), "histories": found.histories, "figures": figures, "undefined": found.reason}
+
+
+def _facts(facts: dict[str, Any]) -> dict[str, Any]:
+    """Numbers that JSON has: what is undefined is null."""
+    values = {name: fact.value if isinstance(fact, metrics.Measured) else fact for name, fact in facts.items()}
+    return {name: _number(value) if isinstance(value, float) else value for name, value in values.items()}
 
 
 def _number(value: float) -> float | None:
@@ -249,6 +281,16 @@ def fills_table(result: Result) -> pa.Table:
     columns["client_id"] = [str(given) for given in columns["client_id"]]
     columns["venue"] = [venue or None for venue in columns["venue"]]
     return pa.table(columns, schema=pa.schema(list(zip(names, kinds, strict=True))))
+
+
+def trips_table(result: Result) -> pa.Table:
+    """One row a round trip; see trades.RoundTrip."""
+    import pyarrow as pa
+
+    whole, stamps = ("opened", "closed", "opening_order", "closing_order"), ("opened_at", "closed_at")
+    names = trades.RoundTrip._fields
+    kinds = {name: pa.int64() if name in whole else pa.timestamp("ns", "UTC") if name in stamps else pa.float64() for name in names}
+    return pa.table(_columns(result.trips.closed, names), schema=pa.schema(list((kinds | {"symbol": pa.string()}).items())))
 
 
 def orders_table(result: Result) -> pa.Table:

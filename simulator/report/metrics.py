@@ -99,7 +99,7 @@ class Metric:
 
         Raises DataError where a rate or the periods are impossible, or the benchmark is not as long as the returns.
         """
-        r, m = _column("returns", returns), NO_NUMBERS if benchmark is None else _column("benchmark", benchmark)
+        r, m = as_column("returns", returns), NO_NUMBERS if benchmark is None else as_column("benchmark", benchmark)
         sample = Sample(r, m, per_period(rf, periods, "rf"), periods)
         if benchmark is not None and len(m) != len(r):
             raise DataError(f"benchmark must have {len(r)} returns, one for each of the run's, had {len(m)}")
@@ -122,7 +122,8 @@ def metric(least: int = 2, relative: bool = False) -> Callable[[Formula], Metric
     return lambda formula: Metric(formula, least, relative)
 
 
-def _column(name: str, values: npt.ArrayLike) -> FloatArray:
+def as_column(name: str, values: npt.ArrayLike) -> FloatArray:
+    """*values* as one column of floats. Raises DataError where they are none."""
     column = np.asarray(values, np.float64)
     if column.ndim != 1:
         raise DataError(f"{name} must be one column of numbers, was {column.shape}")
@@ -488,7 +489,7 @@ def drawdowns(equity: npt.ArrayLike, count: int = 5) -> tuple[Drawdown, ...]:
     A drawdown starts at the last row of a peak and ends at the first row that is as high again. Raises DataError where equity is not a number or
     does not begin above 0.
     """
-    path = _column("equity", equity)
+    path = as_column("equity", equity)
     wrong = np.flatnonzero(~np.isfinite(path))
     if len(wrong):
         raise DataError(f"equity {wrong[0]} must be a number, was {path[wrong[0]]}")
@@ -517,7 +518,7 @@ def session_returns(equity: npt.ArrayLike, sessions: IntArray, cash_start: float
 
     *equity* and *sessions* are (rows,). A return on equity that is not above 0 is NaN: nothing was left to earn it on.
     """
-    path = _column("equity", equity)
+    path = as_column("equity", equity)
     if len(path) != len(sessions):
         raise DataError(f"equity must have {len(sessions)} values, one for each bar's session, had {len(path)}")
     closes = np.concatenate(([cash_start], path[session_ends(sessions)]))

@@ -12,17 +12,24 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from simulator.report import charts, execution, metrics, words
+from simulator.report.attribution import ACCOUNT, attribution
 from simulator.report.benchmark import benchmark, since_first_fill
 from simulator.report.costs import Cost, statement
 from simulator.report.folders import Costs, costs
+from simulator.report.holdings import turnover_of
+from simulator.report.rolling import by_regime
 from simulator.report.template import HEAD, SCRIPT, STYLE
+from simulator.report.trades import summarise
+from simulator.report.uncertainty import FIGURES
 
 if TYPE_CHECKING:
     from simulator.loop.prover import Certificate
     from simulator.market.tape import Truth
     from simulator.report.benchmark import Benchmark
+    from simulator.report.deflated import Standing
     from simulator.report.metrics import Measured
     from simulator.report.results import Result
+    from simulator.report.uncertainty import Uncertainty
     from simulator.scenarios import Scenario
 
     Measures = Mapping[str, Measured]
@@ -58,6 +65,8 @@ LABELS: Final[dict[str, tuple[str, str]]] = {
 }
 
 MONTHS: Final = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+PARTS_MAX: Final = 20
+"""Of more instruments than this, those that brought most and least are shown."""
 STRONGEST: Final = {"M": 0.1, "Y": 0.4}
 """The return, of a month and of a year, from which on a cell has its strongest colour."""
 
@@ -72,11 +81,11 @@ WHAT_A_BAR_CANNOT_TELL: Final = (
 )
 
 
-def report(result: Result, certificate: Certificate | None = None) -> str:
-    """The page: what ran, headline numbers, equity against the benchmark, months, prices with fills and regimes, costs, caveats and assumptions; and
-    the proof that the run does not look ahead, where there is one.
+def report(result: Result, doubt: Uncertainty | None = None, standing: Standing | None = None, certificate: Certificate | None = None) -> str:
+    """The page: what ran, headline numbers, equity against the benchmark, months, prices with fills and regimes, costs, caveats and assumptions.
 
-    The same run gives the same text. Long series are thinned for drawing and keep their extremes; the numbers are computed from all of them.
+    *doubt* is the fill interval, *standing* how the result stands among its trials, *certificate* the proof that it does not look ahead, where they
+    are known. The same run gives the same text. Long series are thinned for drawing and keep their extremes; the numbers are computed from all.
     """
     from plotly.offline import get_plotlyjs
 
@@ -90,7 +99,11 @@ def report(result: Result, certificate: Certificate | None = None) -> str:
         (
             _header(result, title),
             _headline(result, against, ours, its, spent),
+            _luck(standing),
             *(_drawings(result, against, drawn) if drawn else [_section("Equity", "<p>No bar was run, so there is nothing to draw.</p>")]),
+            _section("How sure it is", _sureness(result, doubt, standing)),
+            _section("Round trips", _trip_table(result)),
+            _section("Where the profit came from", _attribution_tables(result)),
             _section("Costs", _cost_table(result)),
             _section("Implementation shortfall", _shortfall_table(result)),
             _section("Orders", _order_tables(result)),
@@ -111,7 +124,11 @@ def report(result: Result, certificate: Certificate | None = None) -> str:
 
 
 def _measure(found: Measured, kind: str) -> str:
-    return words.percent(found.value) if kind == "percent" else words.ratio(found.value)
+    return _shown(found.value, kind)
+
+
+def _shown(value: float, kind: str) -> str:
+    return words.percent(value) if kind == "percent" else words.ratio(value)
 
 
 def _section(heading: str, inner: str) -> str:
@@ -171,10 +188,13 @@ def _choices(scenario: Scenario) -> str:
 
 
 def _headline(result: Result, against: Benchmark, ours: Measures, its: Measures, spent: Costs) -> str:
+    chance = result.intervals
+
     def card(label: str, name: str, note: str) -> tuple[str, str, str, str]:
         """A metric beside the benchmark's, with a note, or with the reason why it has no value."""
-        reason, kind = ours[name].reason, LABELS[name][1]
-        return label, _measure(ours[name], kind), f"Benchmark {_measure(its[name], kind)}", f"Undefined: {reason}" if reason else note
+        reason, kind, span = ours[name].reason, LABELS[name][1], chance.figures.get(name)
+        sure = f"{words.percent(chance.level, 0)} from {_shown(span.low, kind)} to {_shown(span.high, kind)}. " if span else ""
+        return label, _measure(ours[name], kind), f"Benchmark {_measure(its[name], kind)}", f"Undefined: {reason}" if reason else sure + note
 
     last, held = (float(path[result.rows - 1]) if result.rows else result.cash_start for path in (result.equity, against.equity))
     periods = metrics.periods_of(result.tape.sessions[: result.rows])
@@ -203,6 +223,44 @@ def _headline(result: Result, against: Benchmark, ours: Measures, its: Measures,
         for name, value, than, note in cards
     )
     return f'<dl class="cards">\n{items}\n</dl>\n{_since(result, against)}'
+
+
+def _luck(standing: Standing | None) -> str:
+    return f'<p class="warning">{escape(standing.warning())}</p>' if standing and standing.warning() else ""
+
+
+def _sureness(result: Result, doubt: Uncertainty | None, standing: Standing | None) -> str:
+    """The headline figures as intervals: what chance makes of them, and what hangs on the paths inside the bars; and the count of trials."""
+    found, parts = result.intervals, []
+    if found.reason:
+        parts.append(f"<p>Nothing can be resampled: {escape(found.reason)}.</p>")
+    names = {name: LABELS[name] for name in FIGURES if name in found.figures or doubt}
+    if names:
+        share = words.percent(found.level, 0)
+        heads = ("", "Result", *((f"{share} from", "to") if found.figures else ()), *(("Fills from", "to") if doubt else ()))
+        spans = [{name: found.figures[name] for name in names}] if found.figures else []
+        spans += [{name: doubt.figures[name] for name in names}] if doubt else []
+        rows = [
+            (
+                label,
+                *(_shown(value, kind) for value in (spans[0][name].chosen, *(end for span in spans for end in (span[name].low, span[name].high)))),
+            )
+            for name, (label, kind) in names.items()
+        ]
+        parts.append(_table(heads, rows))
+    if found.figures:
+        how = f"{found.histories:,} histories made of blocks of the run’s own sessions, {found.block:.1f} long on average (stationary bootstrap)"
+        parts.append(_note(f"{share} of {how} lie between the ends."))
+    if doubt:
+        parts.append(
+            _note(f"Fills: complete re-runs under each policy for the path inside a bar; {words.count(len(doubt.ambiguous), 'trade')} hang on it.")
+        )
+    if standing:
+        parts.append(f"<h3>Trials</h3>\n<p>{escape(standing.counted())}. {escape(standing.sure())}.</p>")
+        parts.append(
+            _note("PSR is how probable a true Sharpe ratio above 0 is, DSR one above what the best of so many trials would show without skill.")
+        )
+    return "\n".join(parts)
 
 
 def _since(result: Result, against: Benchmark) -> str:
@@ -234,7 +292,7 @@ def _drawings(result: Result, against: Benchmark, drawn: Mapping[str, Any]) -> l
         _section(
             "Equity against the benchmark",
             _chart("equity", "Equity over time, of the strategy and of the benchmark", "tall", beside=_log("equity"))
-            + _note(against.words, "The dotted line is the starting capital.", thinned),
+            + _note(against.words, "The dotted line is the starting capital.", _banded(result), thinned),
         ),
         _section(
             "Drawdowns",
@@ -243,10 +301,19 @@ def _drawings(result: Result, against: Benchmark, drawn: Mapping[str, Any]) -> l
             + _drawdown_table(result),
         ),
         _section("Returns by month", _month_table(result, against)),
-        _section("Price and fills", _price(result, drawn)),
-        _section("Exposure", _chart("exposure", "Gross and net exposure over time", "low") + _note(_exposed(gross, net))),
+        _section("Price and fills", _price(result, drawn) + _regime_table(result, against)),
+        _section("Exposure", _chart("exposure", "Gross and net exposure over time", "low") + _note(_exposed(gross, net), _turned(result))),
         _section("Plotted by the strategy", _plots(result)),
     ]
+
+
+def _banded(result: Result) -> str:
+    found = result.intervals
+    return (
+        f"The band holds {words.percent(found.level, 0)} of what the same returns, resampled, would have come to at each close."
+        if found.figures
+        else ""
+    )
 
 
 def _price(result: Result, drawn: Mapping[str, Any]) -> str:
@@ -270,6 +337,36 @@ def _exposed(gross: np.ndarray, net: np.ndarray) -> str:
     sides = f"gross {words.percent(float(gross[known].mean()), 1)} on average and {words.percent(most, 1)} at most"
     span = f"net from {words.percent(float(net[known].min()), 1)} to {words.percent(float(net[known].max()), 1)}"
     return f"Value of positions as a share of equity at bar closes: in the market on {words.percent(held, 1)} of them, {sides}, {span}."
+
+
+def _turned(result: Result) -> str:
+    found = turnover_of(result)
+    if found.reason:
+        return f"Turnover is undefined: {found.reason}."
+    return (
+        f"Turnover a session: {words.percent(found.value)} of the mean market value held at the closes before and after it, buys and sells together; "
+        f"one-sided {words.percent(found.value / 2.0)}."
+    )
+
+
+def _regime_table(result: Result, against: Benchmark) -> str:
+    found = by_regime(result, against.equity)
+    if not found:
+        return ""
+    heads = ("Regime at the close before", "Sessions", "Share", "Return", "Benchmark", "A year", "Volatility", "Sharpe", "Worst session")
+    rows = [
+        (
+            each.name,
+            f"{each.sessions:,}",
+            words.percent(each.share, 1),
+            *(words.percent(x.value) for x in (each.returned, each.benchmark, each.annual, each.volatility)),
+            words.ratio(each.sharpe.value),
+            words.percent(each.worst),
+        )
+        for each in found
+    ]
+    note = _note("A session counts to the state that was most probable at the close before it, so that what it returned could not be known.")
+    return "\n<h3>Returns by regime</h3>\n" + _table(heads, rows) + note
 
 
 def _plots(result: Result) -> str:
@@ -341,6 +438,58 @@ def _cost_table(result: Result) -> str:
     sums = f"{words.count(len(result.fills), 'fill')}, {words.money(told.traded)} traded, buys and sells together."
     average = f"Average equity at bar closes {words.money(told.equity)}."
     return _table(heads, rows, 2) + _note(sums, average, "Slippage and impact are already in the prices paid. What is below 0 was earned.")
+
+
+def _trip_table(result: Result) -> str:
+    closed, still = result.trips
+    held = (
+        f"Not among them: {words.count(len(still), 'lot')} open at the end, with {words.money(sum(x.pnl for x in still))} of profit at last closes."
+    )
+    if not closed:
+        return f"<p>Nothing was closed. {escape(held) if still else ''}</p>"
+    heads = ("", "Trips", "Profit", "Won", "Profit factor", "Mean profit", "Mean win / loss", "Mean days", "Mean worst", "Mean best")
+    rows = [
+        (
+            side.capitalize(),
+            f"{found.trips:,}",
+            words.money(found.pnl),
+            words.percent(found.win_rate.value, 1),
+            words.ratio(found.profit_factor.value),
+            words.money(found.expectancy.value),
+            words.ratio(found.payoff.value),
+            words.number(found.days.value, 1),
+            words.money(found.mae.value),
+            words.money(found.mfe.value),
+        )
+        for side, found in summarise(closed).items()
+        if found.trips
+    ]
+    if len(rows) == 2:
+        rows = rows[1:]
+    how = "One for each pair of an opening and a closing fill, first in, first out; money after all fees."
+    worst = "Worst and best are the most that a trip was down and up while it was held, before fees, at prices that it certainly saw."
+    return _table(heads, rows) + _note(how, worst, held if still else "")
+
+
+def _attribution_tables(result: Result) -> str:
+    """By instrument and by sleeve, where there is more than one of them."""
+    tables = []
+    for heading, parts in (("Instrument", attribution(result)), ("Sleeve", attribution(result, "sleeve"))):
+        named = [part for part in parts if part.name != ACCOUNT]
+        if len(named) < 2:
+            continue
+        # What rounding left of a booking is no part that anybody asks for.
+        shown = [part for part in parts if part.name != ACCOUNT or abs(part.total) >= 0.005]
+        left_out = len(shown) - PARTS_MAX if len(shown) > PARTS_MAX else 0
+        shown = [*shown[: PARTS_MAX // 2], *shown[-PARTS_MAX // 2 :]] if left_out else shown
+        rows = [
+            (part.name or "none", *map(words.money, (part.prices, -part.slippage, -part.commission, part.total)), words.percent(part.contribution))
+            for part in shown
+        ]
+        note = f"The best and the worst; {left_out:,} between them are left out." if left_out else ""
+        heads = (heading, "Prices", "Slippage", "Commission", "Profit", "Of starting capital")
+        tables.append(_table(heads, rows) + (_note(note) if note else ""))
+    return "\n".join(tables)
 
 
 def _shortfall_table(result: Result) -> str:

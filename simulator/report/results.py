@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from itertools import repeat
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from simulator.book.portfolio import Portfolio
+    from simulator.report.bootstrap import Intervals
+    from simulator.report.trades import Trips
     from simulator.scenarios import Scenario
 
 STATE_OF = {
@@ -221,25 +223,43 @@ class Result:
         np.add.at(held, self._moves["instrument"], self._moves["lots"])
         return {self.tape.instruments[i].symbol: self.tape.instruments[i].units(int(held[i])) for i in np.flatnonzero(held).tolist()}
 
+    def rates(self, instrument: int) -> FloatArray | None:
+        """What one unit of an instrument's currency was worth in the base at the close of each bar, (rows,); None where it is the base itself."""
+        currencies = currencies_of(self.tape)
+        if currencies is None or not currencies.of[instrument]:
+            return None
+        return self.tape.marks[: self.rows, currencies.rates[currencies.of[instrument]]]
+
+    def values(self) -> Iterator[tuple[int, FloatArray]]:
+        """Each instrument that was held, and the value of its position at the close of each bar, (rows,), in the base currency: a short one's is
+        below 0.
+        """
+        moves, tape = self._moves, self.tape
+        at = times_to_rows(tape, moves["at"])
+        for i in np.unique(moves["instrument"][moves["lots"] != 0]).tolist():
+            own = (moves["instrument"] == i) & (at < self.rows)
+            traded = np.zeros(self.rows, np.int64)
+            np.add.at(traded, at[own], moves["lots"][own])
+            lots, rates = np.cumsum(traded), self.rates(i)
+            worth = tape.marks[: self.rows, i] if rates is None else tape.marks[: self.rows, i] * rates
+            yield i, np.where(lots == 0, 0.0, lots * tape.terms[i, 3] * worth)
+
+    @cached_property
+    def held(self) -> tuple[FloatArray, FloatArray]:
+        """Gross and net value of all positions in money at the close of each bar, each (rows,)."""
+        gross, net = np.zeros(self.rows), np.zeros(self.rows)
+        for _, value in self.values():
+            gross += np.abs(value)
+            net += value
+        return gross, net
+
     @cached_property
     def exposure(self) -> tuple[FloatArray, FloatArray]:
         """Gross and net exposure at the close of each bar: sum(abs(position value)) / equity and sum(position value) / equity, each (rows,).
 
         NaN where equity is not above 0.
         """
-        moves, tape = self._moves, self.tape
-        at = times_to_rows(tape, moves["at"])
-        gross, net, currencies = np.zeros(self.rows), np.zeros(self.rows), currencies_of(tape)
-        for i in np.unique(moves["instrument"][moves["lots"] != 0]).tolist():
-            own = (moves["instrument"] == i) & (at < self.rows)
-            traded = np.zeros(self.rows, np.int64)
-            np.add.at(traded, at[own], moves["lots"][own])
-            lots = np.cumsum(traded)
-            value = np.where(lots == 0, 0.0, lots * tape.terms[i, 3] * tape.marks[: self.rows, i])
-            if currencies and currencies.of[i]:
-                value *= np.where(lots == 0, 0.0, tape.marks[: self.rows, currencies.rates[currencies.of[i]]])
-            gross += np.abs(value)
-            net += value
+        gross, net = self.held
         with np.errstate(divide="ignore", invalid="ignore"):
             solvent = np.where(self.equity > 0.0, self.equity, np.nan)
             return gross / solvent, net / solvent
@@ -274,6 +294,20 @@ class Result:
         items: np.ndarray = self._table[self._table["kind"] == rows.ITEMISED]
         assert len(items) in (0, int(np.count_nonzero(self._table["kind"] == rows.FILL)))
         return items
+
+    @cached_property
+    def trips(self) -> Trips:
+        """Every lot from the fill that opened it to the one that closed it, first in, first out: see report.trades."""
+        from simulator.report import trades
+
+        return trades.trips(self)
+
+    @cached_property
+    def intervals(self) -> Intervals:
+        """How much of the headline figures is chance: see report.bootstrap."""
+        from simulator.report import bootstrap
+
+        return bootstrap.of(self)
 
     def _name(self, order: int) -> Any:
         text = self.journal.client_ids.get(self._parents.get(order, order), "")

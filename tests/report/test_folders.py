@@ -60,7 +60,7 @@ def rows(folder: Path, name: str) -> list[dict[str, Any]]:
 
 def test_a_run_folder_holds_everything(tmp_path: Path) -> None:
     folders.write(ran(), tmp_path / "run")
-    names = ["equity.parquet", "fills.parquet", "journal.parquet", "orders.parquet", "report.html", "summary.json"]
+    names = ["equity.parquet", "fills.parquet", "journal.parquet", "orders.parquet", "report.html", "summary.json", "trips.parquet"]
     assert [path.name for path in sorted((tmp_path / "run").iterdir())] == names
     assert [path.name for path in tmp_path.iterdir()] == ["run"]
 

@@ -14,7 +14,9 @@ import pytest
 import simulator
 from simulator import DAY, Account, Instrument, Limits, Result, Tape, Truth
 from simulator.loop.prover import Certificate
-from simulator.report import charts, metrics, pages
+from simulator.report import charts, metrics, pages, trades
+from simulator.report.attribution import attribution
+from simulator.report.holdings import turnover_of
 from simulator.scenarios import Choice, Scenario
 
 NASTY = '<script>alert("&")</script>'
@@ -255,10 +257,27 @@ def test_a_long_run_makes_no_large_page() -> None:
 def test_a_certificate_has_a_section_and_without_one_there_is_none() -> None:
     result = ran()
     kept = Certificate("x", 12, 20, (), ("files",), (DAY,), ("cut off", "noise"), journal_hash="abc")
-    seen = words(pages.report(result, kept))
+    seen = words(pages.report(result, certificate=kept))
     assert "Proof against look-ahead No look-ahead found. 20 futures were replaced; of 12 journal rows no byte before them changed." in seen
     assert "1970-01-02 00:00:00. Each time it was cut off, noise. Not covered: files." in seen
     assert "Proof against" not in words(pages.report(result))
-    caught = words(pages.report(result, Certificate("x", 12, 20, ("bar 3: a became b",), (), (), (), "fed by bar 4")))
+    caught = words(pages.report(result, certificate=Certificate("x", 12, 20, ("bar 3: a became b",), (), (), (), "fed by bar 4")))
     assert "LOOKS AHEAD. In 1 of 20 trials" in caught
     assert "bar 3: a became b fed by bar 4" in caught
+
+
+def test_round_trips_and_parts_of_the_profit_are_told() -> None:
+    result = ran(tape(("AAA", "BBB")))
+    seen = words(pages.report(result))
+    found = trades.summarise(result.trips.closed)["long"]
+    assert f"Long {found.trips} {found.pnl:,.2f} {100 * found.win_rate.value:.1f} %".replace("-", "\N{MINUS SIGN}") in seen
+    best = attribution(result)[0]
+    assert f"Instrument Prices Slippage Commission Profit Of starting capital {best.name} " in seen
+    assert f"Turnover a session: {100 * turnover_of(result).value:.2f} % of the mean market value held" in seen
+
+
+def test_a_run_without_trades_has_no_round_trips() -> None:
+    seen = words(pages.report(simulator.simulate(tape(), Plots())))
+    assert "Round trips Nothing was closed." in seen
+    assert "Where the profit came from" not in seen
+    assert "Returns by regime Regime at the close before Sessions Share" in seen
