@@ -107,6 +107,17 @@ if TYPE_CHECKING:
     from simulator.market.tape import Truth as Truth
     from simulator.market.view import Bar as Bar
     from simulator.market.view import View as View
+    from simulator.models.construction import Constructor as Constructor
+    from simulator.models.construction import construct as construct
+    from simulator.models.construction import impact_costs as impact_costs
+    from simulator.models.covariance import ewma as ewma
+    from simulator.models.covariance import factor_model as factor_model
+    from simulator.models.covariance import forecast_bias as forecast_bias
+    from simulator.models.covariance import ledoit_wolf as ledoit_wolf
+    from simulator.models.covariance import marchenko_pastur as marchenko_pastur
+    from simulator.models.covariance import nonlinear_shrinkage as nonlinear_shrinkage
+    from simulator.models.covariance import oas as oas
+    from simulator.models.garch import garch_filter as garch_filter
     from simulator.models.regimes import RegimeModel as RegimeModel
     from simulator.models.regimes import RegimeStatistics as RegimeStatistics
     from simulator.models.regimes import decode_states as decode_states
@@ -124,6 +135,21 @@ if TYPE_CHECKING:
     from simulator.report.results import Result as Result
     from simulator.risk.limits import Account as Account
     from simulator.risk.limits import Limits as Limits
+    from simulator.risk.mandate import Mandate as Mandate
+    from simulator.risk.mandate import liquidity_weights as liquidity_weights
+    from simulator.risk.mandate import mandate as mandate
+    from simulator.risk.projection import project as project
+    from simulator.risk.projection import whole_lots as whole_lots
+    from simulator.risk.sizing import alpha_over_volatility as alpha_over_volatility
+    from simulator.risk.sizing import equal_risk as equal_risk
+    from simulator.risk.sizing import fixed_fraction as fixed_fraction
+    from simulator.risk.sizing import inverse_volatility as inverse_volatility
+    from simulator.risk.sizing import kelly as kelly
+    from simulator.risk.sizing import kelly_many as kelly_many
+    from simulator.risk.sizing import mean_variance as mean_variance
+    from simulator.risk.sizing import minimum_variance as minimum_variance
+    from simulator.risk.sizing import target_return as target_return
+    from simulator.risk.sizing import volatility_target as volatility_target
     from simulator.scenarios import Scenario as Scenario
     from simulator.scenarios import load as load
 
@@ -152,6 +178,9 @@ _HOMES = {
     "simulator.market.instruments": "Instrument",
     "simulator.market.tape": "DAY SECOND Bars Tape Truth",
     "simulator.market.view": "Bar View",
+    "simulator.models.construction": "Constructor construct impact_costs",
+    "simulator.models.covariance": "ewma factor_model forecast_bias ledoit_wolf marchenko_pastur nonlinear_shrinkage oas",
+    "simulator.models.garch": "garch_filter",
     "simulator.models.regimes": (
         "RegimeModel RegimeStatistics decode_states filter_states fit_regimes nine_regimes predict_next regime_statistics smooth_states "
         "tercile_regimes trailing_volatility volatility_regimes"
@@ -159,6 +188,12 @@ _HOMES = {
     "simulator.ports": "Broker Strategy",
     "simulator.report.results": "Result",
     "simulator.risk.limits": "Account Limits",
+    "simulator.risk.mandate": "Mandate liquidity_weights mandate",
+    "simulator.risk.projection": "project whole_lots",
+    "simulator.risk.sizing": (
+        "alpha_over_volatility equal_risk fixed_fraction inverse_volatility kelly kelly_many mean_variance minimum_variance target_return "
+        "volatility_target"
+    ),
     "simulator.scenarios": "Scenario load",
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names.split()}
