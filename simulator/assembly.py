@@ -30,17 +30,19 @@ from simulator.loop.journal import MemoryJournal
 from simulator.loop.session import Session, step
 from simulator.loop.settlement import Settlement
 from simulator.loop.store import Header, SqliteJournal
+from simulator.loop.switches import FileSwitch, RecordedSwitch
 from simulator.market.actions import Actions, chained, halted
 from simulator.market.indicators import Indicator, Readings, sma, std
 from simulator.market.instruments import Instrument
 from simulator.market.tape import DAY, Replay, Tape
 from simulator.market.view import View
-from simulator.ports import Calendar, Clock, Feed, Journal, Strategy
+from simulator.ports import Calendar, Clock, Feed, Journal, Strategy, Switch
 from simulator.report import uncertainty as uncertain
 from simulator.report.results import Result
 from simulator.report.uncertainty import Uncertainty
 from simulator.risk.engine import RiskEngine
 from simulator.risk.limits import Account, Limits
+from simulator.risk.switch import Switched
 
 if TYPE_CHECKING:
     from simulator.scenarios import Scenario
@@ -89,6 +91,7 @@ def assemble(
     growing: bool = False,
     clock: Clock | None = None,
     journal: Journal | None = None,
+    switch: Switch | None = None,
 ) -> tuple[Session, Replay]:
     """Wire a session over *tape*, and the feed that replays it. A *growing* tape is fed row by row, by whoever owns it.
 
@@ -113,6 +116,7 @@ def assemble(
     readings.catch_up()
     view = View(feed.bars, portfolio, market, readings, ids)
     risk = RiskEngine(limits or Limits(), account, market, portfolio, ids)
+    watched = Switched(risk, switch) if switch else risk
     # In the order of their phases: corporate actions, settlement, financing.
     calendars: list[Calendar] = []
     if actions is not None and actions.dated:
@@ -122,7 +126,7 @@ def assemble(
     if account.kind == "cash" and account.settlement_days:
         portfolio.settles = True
         calendars.append(Settlement(view, portfolio, account.settlement_days))
-    session = Session(clock or ReplayClock(), market, portfolio, view, strategy, risk, journal or MemoryJournal(header), agenda(calendars))
+    session = Session(clock or ReplayClock(), market, portfolio, view, strategy, watched, journal or MemoryJournal(header), agenda(calendars))
     session.strategy = Following(strategy, readings) if growing else WarmingUp(session, strategy, readings.first_warm())
     return session, feed
 
@@ -194,8 +198,11 @@ def _run(
     header: str = "",
     clock: Clock | None = None,
     journal: SqliteJournal | None = None,
+    switch: Switch | None = None,
 ) -> Result:
-    session, feed = assemble(tape, strategy, broker=broker, account=account, limits=limits, header=header, clock=clock, journal=journal)
+    session, feed = assemble(
+        tape, strategy, broker=broker, account=account, limits=limits, header=header, clock=clock, journal=journal, switch=switch
+    )
     rows = drive(session, feed, len(tape), progress, Audit(session) if check else None)
     finished = rows == len(tape)
     waiting: list[Waited] = session.broker.waiting() if hasattr(session.broker, "waiting") else []
@@ -276,12 +283,20 @@ def uncertainty(scenario: Scenario, chosen: Result, progress: Progress | None = 
 
 
 def rehearse(
-    scenario: Scenario, clock: PacedClock, path: Path, *, resume: bool = False, progress: Progress | None = None, tape: Tape | None = None
+    scenario: Scenario,
+    clock: PacedClock,
+    path: Path,
+    *,
+    resume: bool = False,
+    progress: Progress | None = None,
+    tape: Tape | None = None,
+    switch: Switch | None = None,
 ) -> Result:
     """Run a scenario at the pace of *clock* with its journal in the file *path*: the same step and the same broker, and so the same rows as `run`.
 
     With *resume* it goes on with the journal of a rehearsal that was stopped: the bars that are recorded are run again at once and compared with it,
-    and the clock's time passes from there on. Raises what `SqliteJournal` raises.
+    and the clock's time passes from there on. *switch* stops trading from outside (default: the file FILE.kill beside the journal, as long as it is
+    there); what it did to the recorded bars it does again. Raises what `SqliteJournal` raises.
     """
     feed, strategy, broker = parts(scenario)
     if tape is None:
@@ -290,8 +305,9 @@ def rehearse(
     header = header_of(scenario)
     with SqliteJournal(path, header, resume=resume) as journal:
         clock.through = journal.reached
+        killer = RecordedSwitch(journal.committed, journal.reached, switch or FileSwitch(kill_file(path)))
         about = _about(scenario, broker)
-        result = _run(tape, strategy, broker, scenario.account, scenario.risk, progress, False, about, header.text, clock, journal)
+        result = _run(tape, strategy, broker, scenario.account, scenario.risk, progress, False, about, header.text, clock, journal, killer)
         if not result.interrupted:
             journal.finish(tape.digest(), result.rows)
     return result
@@ -305,6 +321,11 @@ def load(scenario: Scenario, feed: Any) -> Tape:
 
         return with_tables(tape, scenario.folder, scenario.actions, scenario.known)
     return tape
+
+
+def kill_file(journal: Path) -> Path:
+    """The file beside a rehearsal's journal that stops its trading."""
+    return Path(f"{journal}.kill")
 
 
 def _know(scenario: Scenario, tape: Tape) -> None:

@@ -72,6 +72,13 @@ class Calendar(Protocol):
         """What happens, before any order meets these bars. Each event is settled before the next is made, so that it builds on it."""
 
 
+class Switch(Protocol):
+    """What stops trading from outside."""
+
+    def thrown(self, at: int) -> bool:
+        """Whether trading is to stop, asked at the bar that closed *at*, in UTC nanoseconds."""
+
+
 class Journal(Protocol):
     """The append-only record of a run."""
 

@@ -90,6 +90,9 @@ class Reason(IntEnum):
     NO_AUCTION = 34
     SPLIT = 40
     DELISTED = 41
+    GROUP = 70
+    BETA = 71
+    LIQUIDITY = 72
 
     @property
     def words(self) -> str:
@@ -112,6 +115,9 @@ _WORDS = {
     Reason.NAME: "per-name weight limit",
     Reason.NOTIONAL: "order notional limit",
     Reason.RATE: "order rate limit",
+    Reason.GROUP: "group exposure limit",
+    Reason.BETA: "beta limit",
+    Reason.LIQUIDITY: "liquidity limit",
     Reason.LEVERAGE: "leverage limit",
     Reason.HALTED: "trading halted",
     Reason.EMPTY: "quantity rounds to zero lots",

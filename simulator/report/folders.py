@@ -178,7 +178,7 @@ def summary(result: Result) -> dict[str, Any]:
             "fills": len(result.fills),
             "orders": len(result.orders),
             "orders_by_state": dict(Counter(order.state for order in result.orders)),
-            "halts": sum(halt.measure != "resumed" for halt in result.halts),
+            "halts": sum(halt.measure not in ("resumed", "released", "reduced") for halt in result.halts),
         },
         "notes": list(result.notes),
         "assumptions": list(result.assumptions),

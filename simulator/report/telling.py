@@ -218,8 +218,10 @@ def _adjusted(telling: Telling, entry: Entry) -> str:
 def halt(entry: Entry) -> str:
     """A halt of trading, or its end."""
     measure = Measure(entry.order)
-    if measure == Measure.RESUMED:
+    if measure in (Measure.RESUMED, Measure.RELEASED):
         return f"trading goes on, at an equity of {money(entry.a)}"
+    if measure == Measure.KILLED:
+        return f"stopped from outside, at an equity of {money(entry.a)}"
     return f"{measure.name.lower().replace('_', ' ')}: equity {money(entry.a)} fell below {money(entry.b)}"
 
 
