@@ -131,6 +131,7 @@ if TYPE_CHECKING:
     from simulator.models.regimes import trailing_volatility as trailing_volatility
     from simulator.models.regimes import volatility_regimes as volatility_regimes
     from simulator.ports import Broker as Broker
+    from simulator.ports import Sizer as Sizer
     from simulator.ports import Strategy as Strategy
     from simulator.report.results import Result as Result
     from simulator.risk.limits import Account as Account
@@ -138,6 +139,14 @@ if TYPE_CHECKING:
     from simulator.risk.mandate import Mandate as Mandate
     from simulator.risk.mandate import liquidity_weights as liquidity_weights
     from simulator.risk.mandate import mandate as mandate
+    from simulator.risk.measures import christoffersen as christoffersen
+    from simulator.risk.measures import crisis_windows as crisis_windows
+    from simulator.risk.measures import expected_shortfall as expected_shortfall
+    from simulator.risk.measures import kupiec as kupiec
+    from simulator.risk.measures import stress as stress
+    from simulator.risk.measures import var_historical as var_historical
+    from simulator.risk.measures import var_normal as var_normal
+    from simulator.risk.measures import volatility_contributions as volatility_contributions
     from simulator.risk.projection import project as project
     from simulator.risk.projection import whole_lots as whole_lots
     from simulator.risk.sizing import alpha_over_volatility as alpha_over_volatility
@@ -185,10 +194,11 @@ _HOMES = {
         "RegimeModel RegimeStatistics decode_states filter_states fit_regimes nine_regimes predict_next regime_statistics smooth_states "
         "tercile_regimes trailing_volatility volatility_regimes"
     ),
-    "simulator.ports": "Broker Strategy",
+    "simulator.ports": "Broker Sizer Strategy",
     "simulator.report.results": "Result",
     "simulator.risk.limits": "Account Limits",
     "simulator.risk.mandate": "Mandate liquidity_weights mandate",
+    "simulator.risk.measures": ("christoffersen crisis_windows expected_shortfall kupiec stress var_historical var_normal volatility_contributions"),
     "simulator.risk.projection": "project whole_lots",
     "simulator.risk.sizing": (
         "alpha_over_volatility equal_risk fixed_fraction inverse_volatility kelly kelly_many mean_variance minimum_variance target_return "

@@ -36,7 +36,7 @@ from simulator.market.indicators import Indicator, Readings, sma, std
 from simulator.market.instruments import Instrument
 from simulator.market.tape import DAY, Replay, Tape
 from simulator.market.view import View
-from simulator.ports import Calendar, Clock, Feed, Journal, Strategy, Switch
+from simulator.ports import Calendar, Clock, Feed, Journal, Sizer, Strategy, Switch
 from simulator.report import uncertainty as uncertain
 from simulator.report.results import Result
 from simulator.report.uncertainty import Uncertainty
@@ -92,6 +92,7 @@ def assemble(
     clock: Clock | None = None,
     journal: Journal | None = None,
     switch: Switch | None = None,
+    sizer: Sizer | None = None,
 ) -> tuple[Session, Replay]:
     """Wire a session over *tape*, and the feed that replays it. A *growing* tape is fed row by row, by whoever owns it.
 
@@ -115,6 +116,7 @@ def assemble(
     readings = Readings(seen, strategy.indicators() if hasattr(strategy, "indicators") else {})
     readings.catch_up()
     view = View(feed.bars, portfolio, market, readings, ids)
+    view.sizer = sizer
     risk = RiskEngine(limits or Limits(), account, market, portfolio, ids)
     watched = Switched(risk, switch) if switch else risk
     # In the order of their phases: corporate actions, settlement, financing.
@@ -176,6 +178,7 @@ def simulate(
     broker: Any = None,
     account: Account | None = None,
     limits: Limits | None = None,
+    sizer: Sizer | None = None,
     check: bool = False,
     progress: Progress | None = None,
 ) -> Result:
@@ -183,7 +186,7 @@ def simulate(
     tape: `tape.actions = Actions([...])`.
     """
     account = account or Account(cash=cash)
-    return _run(tape, strategy, broker, account, limits or Limits(), progress, check, {})
+    return _run(tape, strategy, broker, account, limits or Limits(), progress, check, {"sizer": sizer})
 
 
 def _run(
@@ -200,8 +203,9 @@ def _run(
     journal: SqliteJournal | None = None,
     switch: Switch | None = None,
 ) -> Result:
+    sizer = about.pop("sizer", None)
     session, feed = assemble(
-        tape, strategy, broker=broker, account=account, limits=limits, header=header, clock=clock, journal=journal, switch=switch
+        tape, strategy, sizer=sizer, broker=broker, account=account, limits=limits, header=header, clock=clock, journal=journal, switch=switch
     )
     rows = drive(session, feed, len(tape), progress, Audit(session) if check else None)
     finished = rows == len(tape)
@@ -343,6 +347,7 @@ def header_of(scenario: Scenario) -> Header:
 
 def _about(scenario: Scenario, broker: Any) -> dict[str, Any]:
     return {
+        "sizer": scenarios.sizer_of(scenario),
         "scenario": scenario,
         "run_id": header_of(scenario).run,
         "notes": scenario.caveats,

@@ -25,8 +25,9 @@ if TYPE_CHECKING:
 STRATEGIES: Final = "tradewind.strategies"
 BROKERS: Final = "tradewind.brokers"
 FEEDS: Final = "tradewind.feeds"
+SIZERS: Final = "tradewind.sizers"
 
-WORDS: Final = {STRATEGIES: "strategy", BROKERS: "broker", FEEDS: "feed"}
+WORDS: Final = {STRATEGIES: "strategy", BROKERS: "broker", FEEDS: "feed", SIZERS: "sizer"}
 ROOT: Final = Path(__file__).resolve().parent.parent
 
 
