@@ -43,6 +43,7 @@ from simulator.report.uncertainty import Uncertainty
 from simulator.risk.engine import RiskEngine
 from simulator.risk.limits import Account, Limits
 from simulator.risk.switch import Switched
+from simulator.risk.within import WithinLimits
 
 if TYPE_CHECKING:
     from simulator.scenarios import Scenario
@@ -346,8 +347,9 @@ def header_of(scenario: Scenario) -> Header:
 
 
 def _about(scenario: Scenario, broker: Any) -> dict[str, Any]:
+    sizer = scenarios.sizer_of(scenario)
     return {
-        "sizer": scenarios.sizer_of(scenario),
+        "sizer": sizer and WithinLimits(sizer, scenario.risk, scenario.account),
         "scenario": scenario,
         "run_id": header_of(scenario).run,
         "notes": scenario.caveats,

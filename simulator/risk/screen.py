@@ -37,14 +37,14 @@ class Screen:
         self._limits, self._tape, self._row = limits, tape, -1
         self._betas: FloatArray = np.ones(tape.width)
         self._volumes: FloatArray = np.zeros(tape.width)
-        self._groups: list[tuple[FloatArray, float]] = []
+        self._groups: dict[str, FloatArray] = {}
         for group, symbols in (limits.groups or {}).items() if limits.group_max < inf else ():
             inside = np.zeros(tape.width)
             for symbol in symbols:
                 if symbol not in tape.index:
                     raise ScenarioError(f"risk.groups.{group}: no such instrument '{symbol}'{nearest(symbol, tape.index)}")
                 inside[tape.index[symbol]] = 1.0
-            self._groups.append((inside, limits.group_max))
+            self._groups[group] = inside
         self._market = -1
         if limits.beta_max < inf:
             market = limits.beta_to or ""
@@ -57,7 +57,31 @@ class Screen:
     def review(
         self, batch: OrderBatch, portfolio: Portfolio, pending: IntArray, bounds: tuple[float, ...], halted: bool, quota: int, reasons: IntArray
     ) -> tuple[int, int]:
-        """What `kernels.batches.review` does, order by order, with these limits besides: (how many were refused, how many counted)."""
+        """What `kernels.batches.review` does, order by order, with these limits besides: (how many were refused, how many counted).
+
+        Of the beta only the end of the batch counts, if that is within its limit: on the way there a hedge may come after what it hedges.
+        """
+        refused, counted, then = self._go_through(batch, portfolio, pending, bounds, halted, quota, reasons, betas_too=False)
+        if self._market < 0:
+            return refused, counted
+        before = self._beta(portfolio, portfolio.lots + pending)
+        beta = self._beta(portfolio, portfolio.lots + then)
+        if abs(beta) <= self._limits.beta_max * portfolio.equity or abs(beta) < abs(before):
+            return refused, counted
+        return self._go_through(batch, portfolio, pending, bounds, halted, quota, reasons, betas_too=True)[:2]
+
+    def _go_through(
+        self,
+        batch: OrderBatch,
+        portfolio: Portfolio,
+        pending: IntArray,
+        bounds: tuple[float, ...],
+        halted: bool,
+        quota: int,
+        reasons: IntArray,
+        betas_too: bool,
+    ) -> tuple[int, int, IntArray]:
+        """(How many were refused, how many counted, and lots on their way after that)."""
         waiting = pending.copy()
         waiting[batch.clears] = 0
         marks, sizes, equity = self._tape.panel_marks[portfolio.row], portfolio.terms[:, 3], portfolio.equity
@@ -70,7 +94,9 @@ class Screen:
                 lots, held, float(marks[i]), float(sizes[i]), gross, net, equity, gross_max, net_max, name_max, notional_max, leverage_max, halted
             )
             if not reason and not rules.reduces(held, lots):
-                reason = self.refuses(portfolio, portfolio.lots + waiting, i, lots, equity) or (rules.RATE if counted == quota else rules.FILLED)
+                reason = self.refuses(portfolio, portfolio.lots + waiting, i, lots, equity, betas_too) or (
+                    rules.RATE if counted == quota else rules.FILLED
+                )
                 if reason:
                     gross, net = before
                 else:
@@ -80,9 +106,9 @@ class Screen:
                 refused += 1
             else:
                 waiting[i] += lots
-        return refused, counted
+        return refused, counted, waiting
 
-    def refuses(self, portfolio: Portfolio, then: IntArray, instrument: int, lots: int, equity: float) -> Reason | None:
+    def refuses(self, portfolio: Portfolio, then: IntArray, instrument: int, lots: int, equity: float, beta_too: bool = True) -> Reason | None:
         """Why not to send an order for *lots* more, when *then* are the lots of each instrument if all that is on its way trades."""
         limits, row = self._limits, portfolio.row
         marks = self._tape.panel_marks[row]
@@ -97,15 +123,26 @@ class Screen:
         values = np.nan_to_num(then * size * marks)
         change = lots * size[instrument] * marks[instrument]
         after = abs(values[instrument] + change) - abs(values[instrument])
-        for inside, most in self._groups:
-            if inside[instrument] and after > 0.0 and not float(np.abs(values) @ inside) + after <= most * equity:
+        for inside in self._groups.values():
+            if inside[instrument] and after > 0.0 and not float(np.abs(values) @ inside) + after <= limits.group_max * equity:
                 return Reason.GROUP
-        if self._market >= 0:
+        if self._market >= 0 and beta_too:
             before = float(values @ self._betas)
             beta = before + change * self._betas[instrument]
             if not abs(beta) <= limits.beta_max * equity and not abs(beta) < abs(before):
                 return Reason.BETA
         return None
+
+    def _beta(self, portfolio: Portfolio, then: IntArray) -> float:
+        """The sum of values times betas of these lots."""
+        self.knows(portfolio.row)
+        return float(np.nan_to_num(then * portfolio.terms[:, 3] * self._tape.panel_marks[portfolio.row]) @ self._betas)
+
+    def knows(self, row: int) -> tuple[FloatArray, FloatArray, dict[str, FloatArray]]:
+        """As of *row*: average volumes a session and betas, both (instruments,), and who is in which group."""
+        if row != self._row:
+            self._look(row)
+        return self._volumes, self._betas, self._groups
 
     def _look(self, row: int) -> None:
         """What the bars up to *row* say of betas and volumes."""

@@ -220,10 +220,18 @@ def test_instruments_that_are_not_there_are_named(limits: Limits, words: str) ->
         run(three(), {}, limits=limits)
 
 
-def test_one_by_one_and_as_a_batch_all_limits_say_the_same() -> None:
-    """Random orders in the same order, under all limits at once."""
+def test_of_a_batch_the_beta_at_its_end_counts_and_of_single_orders_that_of_each() -> None:
+    """The hedge comes second; without it the first is refused in a batch too."""
+    limits = Limits(beta_max=0.5, beta_to="C")
+    assert ends(limits, (0, 600), (2, -600), batch=True) == ["filled: filled", "filled: filled"]
+    assert ends(limits, (0, 600), (2, -600)) == ["beta limit", "beta limit"]
+    assert ends(limits, (0, 600), (2, -10), batch=True) == ["beta limit", "filled: filled"]
+
+
+def test_one_by_one_and_as_a_batch_all_other_limits_say_the_same() -> None:
+    """Random orders in the same order, under all of them at once."""
     for seed in range(20):
         chance = np.random.default_rng(seed)
         wishes = [(int(i), int(lots)) for i, lots in zip(chance.integers(3, size=12), chance.integers(-400, 400, size=12), strict=True)]
-        limits = Limits(groups=TECH, group_max=0.6, beta_max=0.9, beta_to="C", exit_days_max=3.0, gross_max=1.2, name_max=0.5, rate_max=9)
+        limits = Limits(groups=TECH, group_max=0.6, exit_days_max=3.0, gross_max=1.2, name_max=0.5, rate_max=9)
         assert ends(limits, *wishes) == ends(limits, *wishes, batch=True)
