@@ -124,6 +124,16 @@ if TYPE_CHECKING:
     from simulator.market.view import Bar as Bar
     from simulator.market.view import View as View
     from simulator.models.basket_calls import CallTerms as CallTerms
+    from simulator.models.construction import Constructor as Constructor
+    from simulator.models.construction import construct as construct
+    from simulator.models.construction import impact_costs as impact_costs
+    from simulator.models.covariance import ewma as ewma
+    from simulator.models.covariance import factor_model as factor_model
+    from simulator.models.covariance import forecast_bias as forecast_bias
+    from simulator.models.covariance import ledoit_wolf as ledoit_wolf
+    from simulator.models.covariance import marchenko_pastur as marchenko_pastur
+    from simulator.models.covariance import nonlinear_shrinkage as nonlinear_shrinkage
+    from simulator.models.covariance import oas as oas
     from simulator.models.forecast_quality import Estimate as Estimate
     from simulator.models.forecast_quality import ForecastQuality as ForecastQuality
     from simulator.models.forecast_quality import Importance as Importance
@@ -146,6 +156,7 @@ if TYPE_CHECKING:
     from simulator.models.forecasts import predict_with as predict_with
     from simulator.models.forecasts import save_forecaster as save_forecaster
     from simulator.models.forecasts import walk_forward as walk_forward
+    from simulator.models.garch import garch_filter as garch_filter
     from simulator.models.options import Greeks as Greeks
     from simulator.models.options import MonteCarlo as MonteCarlo
     from simulator.models.options import basket_deltas as basket_deltas
@@ -185,6 +196,7 @@ if TYPE_CHECKING:
     from simulator.models.screening import screen_baskets as screen_baskets
     from simulator.models.screening import screen_pairs as screen_pairs
     from simulator.ports import Broker as Broker
+    from simulator.ports import Sizer as Sizer
     from simulator.ports import Strategy as Strategy
     from simulator.report.attribution import Part as Part
     from simulator.report.attribution import attribution as attribution
@@ -245,8 +257,28 @@ if TYPE_CHECKING:
     from simulator.report.trades import win_rate as win_rate
     from simulator.risk.limits import Account as Account
     from simulator.risk.limits import Limits as Limits
+    from simulator.risk.mandate import Mandate as Mandate
+    from simulator.risk.mandate import liquidity_weights as liquidity_weights
+    from simulator.risk.mandate import mandate as mandate
     from simulator.risk.margin import Margin as Margin
     from simulator.risk.margin import Requirement as Requirement
+    from simulator.risk.measures import christoffersen as christoffersen
+    from simulator.risk.measures import crisis_windows as crisis_windows
+    from simulator.risk.measures import kupiec as kupiec
+    from simulator.risk.measures import stress as stress
+    from simulator.risk.measures import volatility_contributions as volatility_contributions
+    from simulator.risk.projection import project as project
+    from simulator.risk.projection import whole_lots as whole_lots
+    from simulator.risk.sizing import alpha_over_volatility as alpha_over_volatility
+    from simulator.risk.sizing import equal_risk as equal_risk
+    from simulator.risk.sizing import fixed_fraction as fixed_fraction
+    from simulator.risk.sizing import inverse_volatility as inverse_volatility
+    from simulator.risk.sizing import kelly as kelly
+    from simulator.risk.sizing import kelly_many as kelly_many
+    from simulator.risk.sizing import mean_variance as mean_variance
+    from simulator.risk.sizing import minimum_variance as minimum_variance
+    from simulator.risk.sizing import target_return as target_return
+    from simulator.risk.sizing import volatility_target as volatility_target
     from simulator.scenarios import Scenario as Scenario
     from simulator.scenarios import load as load
 
@@ -288,6 +320,9 @@ _HOMES = {
         "FeaturePanel ForecastFit ForecastPlan Forecaster Forecasts fit_as_of "
         "fit_forecaster forecast_targets load_forecaster predict_with save_forecaster walk_forward"
     ),
+    "simulator.models.construction": "Constructor construct impact_costs",
+    "simulator.models.covariance": "ewma factor_model forecast_bias ledoit_wolf marchenko_pastur nonlinear_shrinkage oas",
+    "simulator.models.garch": "garch_filter",
     "simulator.models.regimes": (
         "RegimeModel RegimeStatistics decode_states filter_states fit_regimes nine_regimes predict_next regime_statistics smooth_states "
         "tercile_regimes trailing_volatility volatility_regimes"
@@ -297,7 +332,6 @@ _HOMES = {
         "ornstein_uhlenbeck recursive_hedge rolling_hedge"
     ),
     "simulator.models.screening": "PairTest adjusted screen_baskets screen_pairs",
-    "simulator.ports": "Broker Strategy",
     "simulator.report.attribution": "Part attribution",
     "simulator.report.bootstrap": "Intervals block_length intervals",
     "simulator.report.deflated": "Overfit dsr expected_best min_trl overfit pbo psr",
@@ -308,11 +342,19 @@ _HOMES = {
         "sharpe sharpe_lo skew sortino stability tail_ratio tracking_error treynor up_capture var_historical var_normal "
         "volatility"
     ),
+    "simulator.ports": "Broker Sizer Strategy",
     "simulator.report.results": "Result",
     "simulator.report.rolling": "conditional rolling",
     "simulator.report.trades": "RoundTrip Trips expectancy payoff profit_factor round_trips win_rate",
     "simulator.risk.limits": "Account Limits",
     "simulator.risk.margin": "Margin Requirement",
+    "simulator.risk.mandate": "Mandate liquidity_weights mandate",
+    "simulator.risk.measures": ("christoffersen crisis_windows kupiec stress volatility_contributions"),
+    "simulator.risk.projection": "project whole_lots",
+    "simulator.risk.sizing": (
+        "alpha_over_volatility equal_risk fixed_fraction inverse_volatility kelly kelly_many mean_variance minimum_variance target_return "
+        "volatility_target"
+    ),
     "simulator.scenarios": "Scenario load",
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names.split()}

@@ -31,18 +31,21 @@ from simulator.loop.journal import MemoryJournal
 from simulator.loop.session import Session, step
 from simulator.loop.settlement import Settlement
 from simulator.loop.store import Header, SqliteJournal
+from simulator.loop.switches import FileSwitch, RecordedSwitch
 from simulator.market.actions import Actions, chained, traded
 from simulator.market.indicators import Indicator, Readings, sma, std
 from simulator.market.instruments import Instrument
 from simulator.market.tape import DAY, Replay, Tape
 from simulator.market.view import View
-from simulator.ports import Calendar, Clock, Feed, Journal, Strategy
+from simulator.ports import Calendar, Clock, Feed, Journal, Sizer, Strategy, Switch
 from simulator.report import uncertainty as uncertain
 from simulator.report.results import Result
 from simulator.report.uncertainty import Uncertainty
 from simulator.risk.engine import RiskEngine
 from simulator.risk.limits import Account, Limits
 from simulator.risk.margin import NO_MARGIN, Margin, MarginEngine
+from simulator.risk.switch import Switched
+from simulator.risk.within import WithinLimits
 
 if TYPE_CHECKING:
     from simulator.scenarios import Scenario
@@ -93,6 +96,8 @@ def assemble(
     growing: bool = False,
     clock: Clock | None = None,
     journal: Journal | None = None,
+    switch: Switch | None = None,
+    sizer: Sizer | None = None,
 ) -> tuple[Session, Replay]:
     """Wire a session over *tape*, and the feed that replays it. A *growing* tape is fed row by row, by whoever owns it.
 
@@ -119,11 +124,13 @@ def assemble(
     readings = Readings(seen, strategy.indicators() if hasattr(strategy, "indicators") else {})
     readings.catch_up()
     view = View(feed.bars, portfolio, market, readings, ids)
+    view.sizer = sizer
     lending = Lending(financing, tape) if financing and financing.loans else None
     if futures or (lending and lending.limited) or (margin and account.kind == "margin"):
         risk: RiskEngine = MarginEngine(limits or Limits(), account, market, portfolio, ids, margin or NO_MARGIN, lending)
     else:
         risk = RiskEngine(limits or Limits(), account, market, portfolio, ids)
+    watched = Switched(risk, switch) if switch else risk
     # In the order of their phases: corporate actions, settlement, financing.
     calendars: list[Calendar] = []
     if actions is not None and actions.dated:
@@ -139,7 +146,7 @@ def assemble(
         calendars.append(Settlements(portfolio, market.expire))
     if financing and financing.accrues:
         calendars.append(Accruals(financing, portfolio))
-    session = Session(clock or ReplayClock(), market, portfolio, view, strategy, risk, journal or MemoryJournal(header), agenda(calendars))
+    session = Session(clock or ReplayClock(), market, portfolio, view, strategy, watched, journal or MemoryJournal(header), agenda(calendars))
     session.strategy = Following(strategy, readings) if growing else WarmingUp(session, strategy, readings.first_warm())
     return session, feed
 
@@ -191,6 +198,7 @@ def simulate(
     limits: Limits | None = None,
     financing: Financing | None = None,
     margin: Margin | None = None,
+    sizer: Sizer | None = None,
     check: bool = False,
     progress: Progress | None = None,
     bars: int | None = None,
@@ -200,7 +208,7 @@ def simulate(
     without *margin*.
     """
     account = account or Account(cash=cash)
-    about = {"financing": financing, "margin": margin}
+    about = {"financing": financing, "margin": margin, "sizer": sizer}
     return _run(tape, strategy, broker, account, limits or Limits(), progress, check, about, bars=bars)
 
 
@@ -217,12 +225,14 @@ def _run(
     clock: Clock | None = None,
     journal: SqliteJournal | None = None,
     bars: int | None = None,
+    switch: Switch | None = None,
 ) -> Result:
     # What of *about* is for the session; the rest is for the result.
-    financing, margin = about.pop("financing", None), about.pop("margin", None)
+    financing, margin, sizer = (about.pop(name, None) for name in ("financing", "margin", "sizer"))
     session, feed = assemble(
         tape,
         strategy,
+        sizer=sizer,
         broker=broker,
         account=account,
         limits=limits,
@@ -231,6 +241,7 @@ def _run(
         header=header,
         clock=clock,
         journal=journal,
+        switch=switch,
     )
     wanted = len(tape) if bars is None else min(bars, len(tape))
     rows = drive(session, feed if bars is None else islice(feed, bars), wanted, progress, Audit(session) if check else None)
@@ -317,12 +328,20 @@ def uncertainty(scenario: Scenario, chosen: Result, progress: Progress | None = 
 
 
 def rehearse(
-    scenario: Scenario, clock: PacedClock, path: Path, *, resume: bool = False, progress: Progress | None = None, tape: Tape | None = None
+    scenario: Scenario,
+    clock: PacedClock,
+    path: Path,
+    *,
+    resume: bool = False,
+    progress: Progress | None = None,
+    tape: Tape | None = None,
+    switch: Switch | None = None,
 ) -> Result:
     """Run a scenario at the pace of *clock* with its journal in the file *path*: the same step and the same broker, and so the same rows as `run`.
 
     With *resume* it goes on with the journal of a rehearsal that was stopped: the bars that are recorded are run again at once and compared with it,
-    and the clock's time passes from there on. Raises what `SqliteJournal` raises.
+    and the clock's time passes from there on. *switch* stops trading from outside (default: the file FILE.kill beside the journal, as long as it is
+    there); what it did to the recorded bars it does again. Raises what `SqliteJournal` raises.
     """
     feed, strategy, broker = parts(scenario)
     if tape is None:
@@ -331,8 +350,9 @@ def rehearse(
     header = header_of(scenario)
     with SqliteJournal(path, header, resume=resume) as journal:
         clock.through = journal.reached
+        killer = RecordedSwitch(journal.committed, journal.reached, switch or FileSwitch(kill_file(path)))
         about = _about(scenario, broker)
-        result = _run(tape, strategy, broker, scenario.account, scenario.risk, progress, False, about, header.text, clock, journal)
+        result = _run(tape, strategy, broker, scenario.account, scenario.risk, progress, False, about, header.text, clock, journal, switch=killer)
         if not result.interrupted:
             journal.finish(tape.digest(), result.rows)
     return result
@@ -346,6 +366,11 @@ def load(scenario: Scenario, feed: Any) -> Tape:
 
         return with_tables(tape, scenario.folder, scenario.actions, scenario.known)
     return tape
+
+
+def kill_file(journal: Path) -> Path:
+    """The file beside a rehearsal's journal that stops its trading."""
+    return Path(f"{journal}.kill")
 
 
 def _know(scenario: Scenario, tape: Tape) -> None:
@@ -362,9 +387,11 @@ def header_of(scenario: Scenario) -> Header:
 
 
 def _about(scenario: Scenario, broker: Any) -> dict[str, Any]:
+    sizer = scenarios.sizer_of(scenario)
     return {
         "financing": scenario.financing,
         "margin": scenario.margin,
+        "sizer": sizer and WithinLimits(sizer, scenario.risk, scenario.account),
         "scenario": scenario,
         "run_id": header_of(scenario).run,
         "notes": scenario.caveats,

@@ -162,6 +162,9 @@ def rehearse(
 
     Between two bars at most one interval of theirs passes: nights, weekends, holidays and missing bars are skipped. Ctrl-C stops after the bar
     that is being run.
+
+    As long as there is a file FILE.kill, trading is halted, and what is open is treated as risk.on_halt says. SIGUSR1 makes that file, SIGUSR2
+    takes it away.
     """
     from shlex import join
     from time import perf_counter
@@ -179,7 +182,7 @@ def rehearse(
         tape = _tape(scenario)
         clock = PacedClock(speed, tape.interval)
         began, fitted = perf_counter(), FITTING.seconds
-        with _stopping(clock):
+        with _stopping(clock), _killing(assembly.kill_file(file)):
             result = assembly.rehearse(scenario, clock, file, resume=resume, tape=tape, progress=progress)
         spent = Spent(perf_counter() - began, FITTING.seconds - fitted)
 
@@ -603,6 +606,25 @@ def _stopping(clock: PacedClock) -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGINT, before)
+
+
+@contextmanager
+def _killing(file: Path) -> Iterator[None]:
+    """SIGUSR1 makes *file*, which halts trading, and SIGUSR2 takes it away. Where there are no such signals only the file does."""
+    import signal
+
+    if not hasattr(signal, "SIGUSR1"):
+        yield
+        return
+    before = {
+        signal.SIGUSR1: signal.signal(signal.SIGUSR1, lambda number, frame: file.touch()),
+        signal.SIGUSR2: signal.signal(signal.SIGUSR2, lambda number, frame: file.unlink(missing_ok=True)),
+    }
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 @contextmanager

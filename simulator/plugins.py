@@ -27,8 +27,9 @@ BROKERS: Final = "tradewind.brokers"
 FEEDS: Final = "tradewind.feeds"
 COSTS: Final = "tradewind.costs"
 SLIPPAGES: Final = "tradewind.slippage"
+SIZERS: Final = "tradewind.sizers"
 
-WORDS: Final = {STRATEGIES: "strategy", BROKERS: "broker", FEEDS: "feed", COSTS: "cost model", SLIPPAGES: "slippage model"}
+WORDS: Final = {STRATEGIES: "strategy", BROKERS: "broker", FEEDS: "feed", COSTS: "cost model", SLIPPAGES: "slippage model", SIZERS: "sizer"}
 MODELS: Final = {COSTS: "charge", SLIPPAGES: "slipped"}
 """The method of the models that a plug-in's own parameters may choose: fields with the metadata {"plugin": group}."""
 ROOT: Final = Path(__file__).resolve().parent.parent

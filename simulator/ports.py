@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from simulator.book.fills import Event
-    from simulator.book.orders import IntArray, Proposal, Refusal, Standing, Wish
+    from simulator.book.orders import FloatArray, IntArray, Proposal, Refusal, Standing, Wish
     from simulator.market.indicators import Indicator
     from simulator.market.tape import Bars
     from simulator.market.view import View
@@ -32,6 +32,13 @@ class Strategy(Protocol):
     """Proposes orders from a view of the past. May also have `indicators()`; see HasIndicators."""
 
     def on_bars(self, view: View) -> Proposal: ...
+
+
+class Sizer(Protocol):
+    """Says how much of each: it stands between the weights that a strategy asks for and the orders that are made of them."""
+
+    def size(self, wanted: FloatArray, view: View) -> FloatArray:
+        """The weights to trade to, (instruments,), for those *wanted*: NaN leaves an instrument alone, 0 closes it."""
 
 
 class HasIndicators(Protocol):
@@ -70,6 +77,13 @@ class Calendar(Protocol):
 
     def take(self, bars: Bars) -> Iterator[Event]:
         """What happens, before any order meets these bars. Each event is settled before the next is made, so that it builds on it."""
+
+
+class Switch(Protocol):
+    """What stops trading from outside."""
+
+    def thrown(self, at: int) -> bool:
+        """Whether trading is to stop, asked at the bar that closed *at*, in UTC nanoseconds."""
 
 
 class Journal(Protocol):

@@ -24,8 +24,11 @@ from simulator.risk.margin import Margin
 CHOICES: Final = {"feed": "kind", "strategy": "name", "broker": "name"}
 """The tables that choose a plug-in, and the key that does."""
 
-GROUPS: Final = {"feed": plugins.FEEDS, "strategy": plugins.STRATEGIES, "broker": plugins.BROKERS}
-PORTS: Final = {"feed": "load", "strategy": "on_bars", "broker": "connect"}
+SIZER: Final = "sizer"
+"""The table that chooses a sizer, by its name, and may be left out."""
+
+GROUPS: Final = {"feed": plugins.FEEDS, "strategy": plugins.STRATEGIES, "broker": plugins.BROKERS, SIZER: plugins.SIZERS}
+PORTS: Final = {"feed": "load", "strategy": "on_bars", "broker": "connect", SIZER: "size"}
 """The method that makes a class what its table needs."""
 
 TABLES: Final = {"account": Account, "risk": Limits, "financing": Financing, "margin": Margin}
@@ -47,7 +50,8 @@ class Choice:
 class Scenario:
     """What to replay, with which strategy, broker, account and limits. Financing and maintenance margin are on unless it says otherwise.
 
-    *benchmark* is the instrument that the report compares with (None: an equal share of each). *folder* is where relative paths start. *text* is
+    *benchmark* is the instrument that the report compares with (None: an equal share of each). *sizer* is None where the strategy's weights are
+    traded as they are. *folder* is where relative paths start. *text* is
     TOML of everything that decides the result, with defaults and overrides and without *folder*.
     """
 
@@ -67,6 +71,7 @@ class Scenario:
     margin: Margin = field(default_factory=Margin)
     actions: ActionFiles | None = None
     known: KnownFiles | None = None
+    sizer: Choice | None = None
 
 
 @dataclass(frozen=True)
@@ -143,6 +148,11 @@ def check(scenario: Scenario) -> Parts:
     return Parts(**{table: _part(table, getattr(scenario, table), scenario.folder) for table in CHOICES})
 
 
+def sizer_of(scenario: Scenario) -> Any:
+    """The sizer that *scenario* chooses, built anew; None if it chooses none. Raises what `check` does."""
+    return None if scenario.sizer is None else _part(SIZER, scenario.sizer, scenario.folder)
+
+
 def bundled() -> dict[str, Path]:
     """The scenarios that come with the program, by name: those of a checkout, else those that were installed."""
     checkout = plugins.ROOT / "scenarios"
@@ -201,7 +211,7 @@ def _override(tables: dict[str, Any], override: str) -> None:
         if not isinstance(table, dict):
             raise ScenarioError(f"'{override}' sets a key of {'.'.join(keys[:depth])}, which is {plugins.said(table)} and not a table")
     value = _toml_value(text, override)
-    if len(keys) == 2 and CHOICES.get(keys[0]) == keys[1] and table.get(keys[1]) != value:
+    if len(keys) == 2 and {**CHOICES, SIZER: "name"}.get(keys[0]) == keys[1] and table.get(keys[1]) != value:
         table.clear()
     table[keys[-1]] = value
 
@@ -219,16 +229,19 @@ def _toml_value(text: str, override: str) -> Any:
 
 
 def _scenario(tables: dict[str, Any], path: Path) -> Scenario:
-    known = {"name", "title", "caveats", "seed", "benchmark", *CHOICES, *TABLES, *FILES}
+    known = {"name", "title", "caveats", "seed", "benchmark", *CHOICES, SIZER, *TABLES, *FILES}
     for key, value in tables.items():
         if key not in known:
             raise ScenarioError(f"no such key '{key}'{nearest(key, known)}{_home(key, value)}")
-    rest = {key: _tuples(value) for key, value in tables.items() if key not in (*CHOICES, *TABLES, *FILES)}
+    rest = {key: _tuples(value) for key, value in tables.items() if key not in (*CHOICES, SIZER, *TABLES, *FILES)}
     head: Any = plugins.build(_Head, {"name": path.stem, **rest}, "")
     terms: Any = {name: plugins.build(kind, _table(tables, name), name) for name, kind in TABLES.items()}
     choices: Any = {table: _choice(table, _table(tables, table)) for table in CHOICES}
     folder = path.resolve().parent
     parts = {table: _part(table, choice, folder) for table, choice in choices.items()}
+    sizer = _choice(SIZER, _table(tables, SIZER)) if SIZER in tables else None
+    if sizer:
+        choices[SIZER], parts[SIZER] = sizer, _part(SIZER, sizer, folder)
     named = {table: files(table, tables) for table in FILES if table in tables}
     text = _text(head, choices, parts, {**terms, **named}, folder)
     return Scenario(
@@ -267,7 +280,7 @@ def _tuples(value: Any) -> Any:
 
 
 def _choice(table: str, keys: dict[str, object]) -> Choice:
-    key = CHOICES[table]
+    key = CHOICES.get(table, "name")
     installed = plugins.names(GROUPS[table])
     name = keys.pop(key, None)
     if name is None:
@@ -281,7 +294,7 @@ def _part(table: str, choice: Choice, folder: Path) -> Any:
     kind = plugins.find(GROUPS[table], choice.name, folder)
     part = plugins.build(kind, choice.parameters, table, folder)
     if not callable(getattr(part, PORTS[table], None)):
-        raise ScenarioError(f"{table}.{CHOICES[table]} must be a {table} with a method {PORTS[table]}(), and '{choice.name}' has none")
+        raise ScenarioError(f"{table}.{CHOICES.get(table, 'name')} must be a {table} with a method {PORTS[table]}(), and '{choice.name}' has none")
     return part
 
 
@@ -290,7 +303,7 @@ def _text(head: _Head, choices: Mapping[str, Choice], parts: Mapping[str, Any], 
     lines = _lines("", _sayable(head))
     for table, choice in choices.items():
         digest = plugins.source_digest(choice.name, folder)
-        said = {CHOICES[table]: choice.name, **_sayable(parts[table], choice.parameters)}
+        said = {CHOICES.get(table, "name"): choice.name, **_sayable(parts[table], choice.parameters)}
         lines += _lines(table, said, f" # SHA-256 of its file: {digest}" if digest else "")
         for model in _models_in(choice.parameters):
             digest = plugins.source_digest(model, folder)

@@ -157,7 +157,7 @@ class Desk:
 
     def _compiled(self, scenario: Scenario, tape: Tape) -> Whole | None:
         _, strategy, broker = assembly.parts(scenario)
-        if form_of(strategy) is None:
+        if form_of(strategy) is None or scenario.sizer is not None:
             return None
         if self._readings is not None and self._readings.count * len(tape) * tape.width > MOST_VALUES:
             self._readings = None

@@ -96,7 +96,9 @@ class Replaced(NamedTuple):
 
 
 class Halt(NamedTuple):
-    """The risk engine stopped trading: *measure* fell below *floor*, at this equity. With reason RESUMED, it goes on."""
+    """The risk engine stopped trading: *measure* fell below *floor*, at this equity. With measure RESUMED it goes on, with REDUCED it may hold less,
+    and with KILLED somebody outside stopped it, until RELEASED; these have no floor.
+    """
 
     measure: int
     equity: float

@@ -96,6 +96,9 @@ class Reason(IntEnum):
     RECALLED = 63
     MARGIN_CALL = 64
     BANKRUPT = 65
+    GROUP = 70
+    BETA = 71
+    LIQUIDITY = 72
 
     @property
     def words(self) -> str:
@@ -118,6 +121,9 @@ _WORDS = {
     Reason.NAME: "per-name weight limit",
     Reason.NOTIONAL: "order notional limit",
     Reason.RATE: "order rate limit",
+    Reason.GROUP: "group exposure limit",
+    Reason.BETA: "beta limit",
+    Reason.LIQUIDITY: "liquidity limit",
     Reason.LEVERAGE: "leverage limit",
     Reason.HALTED: "trading halted",
     Reason.EMPTY: "quantity rounds to zero lots",

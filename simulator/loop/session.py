@@ -9,6 +9,7 @@ from simulator.market.tape import Bars
 from simulator.market.view import View
 from simulator.ports import Broker, Calendar, Clock, Journal, Strategy
 from simulator.risk.engine import RiskEngine
+from simulator.risk.switch import Switched
 
 
 @dataclass(slots=True)
@@ -23,7 +24,7 @@ class Session:
     portfolio: Portfolio
     view: View
     strategy: Strategy
-    risk: RiskEngine
+    risk: RiskEngine | Switched
     journal: Journal
     calendar: Calendar | None = None
 

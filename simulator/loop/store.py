@@ -126,6 +126,11 @@ class SqliteJournal:
             raise
 
     @property
+    def committed(self) -> MemoryJournal:
+        """The rows that were committed before this session."""
+        return self._committed
+
+    @property
     def reached(self) -> int:
         """The close of the last bar of which rows were committed before this session, in UTC nanoseconds; 0 if there are none."""
         rows = self._committed.rows

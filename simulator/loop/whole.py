@@ -107,7 +107,7 @@ def run_whole(tape: Tape, strategy: Any, settings: Any, account: Account, limits
     """Run a strategy over a whole tape in compiled code. None where only the loop can tell what happens. *readings* are its indicators."""
     form = form_of(strategy)
     numbers = settings.numbers(tape, account) if hasattr(settings, "numbers") else None
-    if form is None or numbers is None or limits.rate_max or not len(tape):
+    if form is None or numbers is None or limits.rate_max or limits.looks_closer or limits.drawdown_ladder or not len(tape):
         return None
     if readings is None:
         readings = Readings(tape, strategy.indicators() if hasattr(strategy, "indicators") else {})

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from simulator.book.portfolio import Portfolio
     from simulator.book.positions import Position
     from simulator.market.known import Known
-    from simulator.ports import Broker
+    from simulator.ports import Broker, Sizer
 
 NO_EVENTS: tuple[Event, ...] = ()
 MOST_LOTS = 9 * 10**18
@@ -60,6 +60,7 @@ class View:
         "lots",
         "plots",
         "portfolio",
+        "sizer",
         "symbols",
     )
 
@@ -75,6 +76,7 @@ class View:
         self._width = width = bars.tape.width
         self._whole = [instrument.lot == "1" for instrument in bars.tape.instruments]
         self._instruments, self._wanted, self._clears = (np.empty(2 * width, np.int64) for _ in range(3))
+        self.sizer: Sizer | None = None
         self.refresh()
 
     def refresh(self) -> None:
@@ -354,11 +356,14 @@ class View:
     def rebalance(self, weights: FloatArray) -> OrderBatch:
         """Market orders that bring each holding to its share of equity at the last closes, in whole lots rounded toward zero, sells first.
 
-        *weights* is (instruments,): NaN leaves an instrument alone, 0 closes it. Our open orders in the others are cancelled first.
+        *weights* is (instruments,): NaN leaves an instrument alone, 0 closes it. Our open orders in the others are cancelled first. Where the
+        scenario names a sizer it says how much of each of them.
         """
         wanted = np.ascontiguousarray(weights, dtype=np.float64)
         if wanted.shape != (self._width,):
             raise ViewError(f"weights must be one number an instrument, ({self._width},), were {wanted.shape}")
+        if self.sizer is not None:
+            wanted = np.ascontiguousarray(self.sizer.size(wanted, self), dtype=np.float64)
         portfolio = self.portfolio
         n, cleared = batches.rebalance(
             wanted,

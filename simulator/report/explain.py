@@ -34,6 +34,9 @@ LIMITS: Final = {
     Reason.NAME: "risk.name_max",
     Reason.NOTIONAL: "risk.notional_max",
     Reason.RATE: "risk.rate_max",
+    Reason.GROUP: "risk.group_max",
+    Reason.BETA: "risk.beta_max",
+    Reason.LIQUIDITY: "risk.exit_days_max",
     Reason.LEVERAGE: "account.leverage_max",
 }
 """The key of a scenario that has the limit which an order would have broken."""
@@ -107,7 +110,7 @@ def holdings(record: Record, tape: Tape, row: int) -> Holdings:
     portfolio.mark(bars)
     halts = table[table["kind"] == rows.HALT]
     last = Entry(*halts[-1].tolist()) if len(halts) else None
-    return Holdings(row, portfolio, open_orders, None if last is None or last.order == Measure.RESUMED else last)
+    return Holdings(row, portfolio, open_orders, None if last is None or last.order in (Measure.RESUMED, Measure.RELEASED) else last)
 
 
 def state(record: Record, tape: Tape, time: str) -> Iterator[Part]:

@@ -209,7 +209,7 @@ def summary(result: Result) -> dict[str, Any]:
             "orders": len(result.orders),
             "orders_by_state": dict(Counter(order.state for order in result.orders)),
             "forced": len(result.forced),
-            "halts": sum(halt.measure != "resumed" for halt in result.halts),
+            "halts": sum(halt.measure not in ("resumed", "released", "reduced") for halt in result.halts),
         },
         "notes": list(result.notes),
         "assumptions": list(result.assumptions),

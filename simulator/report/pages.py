@@ -534,7 +534,7 @@ def _halt_table(result: Result) -> str:
             words.moment(halt.at),
             halt.measure.replace("_", " "),
             words.money(halt.equity),
-            "" if halt.measure == "resumed" else words.money(halt.floor),
+            "" if halt.measure in ("resumed", "killed", "released") else words.money(halt.floor),
         )
         for halt in result.halts
     ]

@@ -240,8 +240,10 @@ def halt(entry: Entry) -> str:
     measure = Measure(entry.order)
     if measure == Measure.BANKRUPT:
         return f"the account is bankrupt, with an equity of {money(entry.a)}: trading stops for good"
-    if measure == Measure.RESUMED:
+    if measure in (Measure.RESUMED, Measure.RELEASED):
         return f"trading goes on, at an equity of {money(entry.a)}"
+    if measure == Measure.KILLED:
+        return f"stopped from outside, at an equity of {money(entry.a)}"
     return f"{measure.name.lower().replace('_', ' ')}: equity {money(entry.a)} fell below {money(entry.b)}"
 
 

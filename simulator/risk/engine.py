@@ -19,6 +19,7 @@ from simulator.kernels.rules import permit
 from simulator.market.tape import SECOND
 from simulator.ports import Broker
 from simulator.risk.limits import Account, Limits
+from simulator.risk.screen import Screen
 
 NOTHING: Final[tuple[Event, ...]] = ()
 
@@ -30,6 +31,9 @@ class Measure(IntEnum):
     DAILY_LOSS = 2
     RESUMED = 3
     BANKRUPT = 4
+    REDUCED = 5
+    KILLED = 6
+    RELEASED = 7
 
 
 def floor_of(equity: float, loss_max: float) -> float:
@@ -45,9 +49,12 @@ class RiskEngine:
 
     __slots__ = (
         "_bounds",
+        "_cause",
         "_daily",
         "_lots",
         "_pending",
+        "_reducing",
+        "_rung",
         "_sent_as",
         "_sizes",
         "acting",
@@ -58,10 +65,12 @@ class RiskEngine:
         "halted",
         "halted_sessions",
         "ids",
+        "killed",
         "last_equity",
         "limits",
         "maxima",
         "peak",
+        "screen",
         "sent",
         "watches",
     )
@@ -74,12 +83,17 @@ class RiskEngine:
         self.maxima = np.array([limits.gross_max, limits.net_max, limits.name_max, limits.notional_max, leverage])
         self._bounds = tuple(self.maxima.tolist())
         self._daily = limits.daily_loss_max < inf or limits.resume_after is not None
-        self.watches = limits.drawdown_max < inf or limits.daily_loss_max < inf
-        self.halted = self.acting = False
+        self.watches = limits.drawdown_max < inf or limits.daily_loss_max < inf or bool(limits.drawdown_ladder)
+        self.halted = self.acting = self._reducing = False
+        # What looks at groups, betas and volumes, where a limit does; how many rungs of the drawdown ladder equity has fallen.
+        self.screen = Screen(limits, portfolio.bars.tape) if limits.looks_closer else None
+        self._rung = 0
+        # Whether somebody outside stopped trading, and the halt that a limit had called before.
+        self.killed, self._cause = False, NOTHING
         self.halted_sessions, self.day = 0, -1
         # The highest equity so far includes the starting capital; so does the first session's start.
         self.peak = self.last_equity = account.cash
-        self.floor = floor_of(account.cash, limits.drawdown_max)
+        self.floor = self._next_floor()
         self.day_floor = floor_of(account.cash, limits.daily_loss_max)
         self.sent: deque[int] = deque()
         self._sent_as: dict[str, Order] = {}
@@ -94,9 +108,11 @@ class RiskEngine:
         self.last_equity = equity
         if equity > self.peak:
             self.peak = equity
-            self.floor = floor_of(equity, self.limits.drawdown_max)
+            if self._rung and not self.halted:
+                return self._climb(0, Measure.RESUMED, 0.0)
+            self.floor = self._next_floor()
         elif not (equity >= self.floor) and not self.halted:
-            return self._halt(Measure.DRAWDOWN, equity, self.floor)
+            return self._fall(equity)
         if self._daily and not (equity >= self.day_floor) and not self.halted:
             return self._halt(Measure.DAILY_LOSS, equity, self.day_floor)
         return NOTHING
@@ -105,22 +121,58 @@ class RiskEngine:
         """A new session: yesterday's last equity is what today's loss counts from, and a halt may have served its time."""
         self.day = day
         self.day_floor = floor_of(self.last_equity, self.limits.daily_loss_max)
-        if not self.halted:
+        if not self.halted or self.killed:
             return NOTHING
         self.halted_sessions += 1
         if self.limits.resume_after is None or self.halted_sessions < self.limits.resume_after:
             return NOTHING
-        self.halted = False
+        self.halted, self._cause = False, NOTHING
         # What was lost is lost: the next drawdown counts from here, or the halt would come back at once.
         self.peak = self.last_equity = equity
-        self.floor, self.day_floor = floor_of(equity, self.limits.drawdown_max), floor_of(equity, self.limits.daily_loss_max)
-        return (Halt(Measure.RESUMED, equity, 0.0),)
+        self.day_floor = floor_of(equity, self.limits.daily_loss_max)
+        return self._climb(0, Measure.RESUMED, 0.0)
+
+    def _next_floor(self) -> float:
+        """The equity below which the next rung of the drawdown ladder is reached, or the halt at its foot."""
+        ladder = self.limits.drawdown_ladder
+        return floor_of(self.peak, ladder[self._rung][0] if self._rung < len(ladder) else self.limits.drawdown_max)
+
+    def _fall(self, equity: float) -> tuple[Event, ...]:
+        """Equity is below the floor: halt, or take as many rungs of the ladder as it has fallen."""
+        foot, rung = floor_of(self.peak, self.limits.drawdown_max), self._rung
+        if not (equity >= foot):
+            return self._halt(Measure.DRAWDOWN, equity, foot)
+        floors = [floor_of(self.peak, fall) for fall, _ in self.limits.drawdown_ladder]
+        while rung < len(floors) and not (equity >= floors[rung]):
+            rung += 1
+        self.acting = self._reducing = True
+        return self._climb(rung, Measure.REDUCED, floors[rung - 1], equity)
+
+    def _climb(self, rung: int, measure: Measure, floor: float, equity: float | None = None) -> tuple[Event, ...]:
+        """Stand on a rung of the ladder: what is allowed from here on, and the floor of the next."""
+        self._rung = rung
+        allowed = self.limits.drawdown_ladder[rung - 1][1] if rung else inf
+        self.maxima[0] = min(self.limits.gross_max, allowed)
+        self._bounds = tuple(self.maxima.tolist())
+        self.floor = self._next_floor()
+        return (Halt(measure, self.peak if equity is None else equity, floor),)
 
     def _halt(self, measure: Measure, equity: float, floor: float) -> tuple[Event, ...]:
         self.halted = self.acting = True
         self.halted_sessions = 0
         self.watches = self.limits.resume_after is not None
-        return (Halt(measure, equity, floor),)
+        self._cause = (Halt(measure, equity, floor),)
+        return self._cause
+
+    def kill(self, equity: float) -> tuple[Event, ...]:
+        """Stop, because somebody outside says so, and do what any halt does; no session that passes ends it."""
+        self.halted = self.acting = self.killed = True
+        return (Halt(Measure.KILLED, equity, 0.0),)
+
+    def release(self, equity: float) -> tuple[Event, ...]:
+        """Go on after `kill`; a halt that a limit had called before is still one."""
+        self.killed, self.halted = False, bool(self._cause)
+        return (Halt(Measure.RELEASED, equity, 0.0), *self._cause)
 
     def review(self, proposed: Proposal, portfolio: Portfolio) -> tuple[Sequence[Wish], Sequence[Refusal]]:
         """(approved, refused with reasons). In the step of a halt, what the halt itself does comes first."""
@@ -140,17 +192,26 @@ class RiskEngine:
         return self._review_each(wishes, portfolio, approved, added, [])
 
     def _measures(self, portfolio: Portfolio) -> tuple[list[Wish], dict[int, int]]:
-        """What a halt asks for (cancel, flatten or nothing), and what is held by instrument if that trades."""
+        """What a halt asks for (cancel, flatten or nothing) or a rung of the ladder (less of everything), and what is held by instrument if that
+        trades.
+        """
         approved: list[Wish] = []
         added: dict[int, int] = {}
-        if self.limits.on_halt != "freeze":
+        reducing, self._reducing = self._reducing and not self.halted, False
+        if reducing or self.limits.on_halt != "freeze":
             approved += [Cancel(order) for order in self.broker.open_ids()]
             for i in np.flatnonzero(self.broker.open_orders).tolist():
                 added[i] = int(portfolio.lots[i])
-        if self.limits.on_halt == "flatten":
+        if reducing or self.limits.on_halt == "flatten":
+            equity, gross = portfolio.worth()
+            share = min(1.0, max(0.0, self._bounds[0] * equity) / gross) if reducing and gross else 0.0
             for i in np.flatnonzero(portfolio.lots).tolist():
-                approved.append(Order(self.ids.next(), i, -int(portfolio.lots[i])))
-                added[i] = 0
+                held = int(portfolio.lots[i])
+                # Toward zero, so that what is kept is within the share.
+                kept = int(held * share) if share < 1.0 else held
+                if kept != held:
+                    approved.append(Order(self.ids.next(), i, kept - held))
+                added[i] = kept
         return approved, added
 
     def _review_each(
@@ -165,7 +226,7 @@ class RiskEngine:
         bars, portfolio_lots, pending, halted = portfolio.bars, self._lots, self._pending, self.halted
         tape, base, terms = bars.tape, portfolio.row * portfolio.width, self._sizes
         gross_max, net_max, name_max, notional_max, leverage_max = self._bounds
-        rate_max = self.limits.rate_max
+        looks_closer = self.limits.rate_max or self.screen is not None
         equity, gross, net = portfolio.prospects(self._on_the_way(portfolio, added) if added else self.broker.pending)
         for wish in proposed:
             if isinstance(wish, Order):
@@ -203,17 +264,28 @@ class RiskEngine:
             reason, gross, net = permit(
                 lots, held, tape.marked[base + i], size, gross, net, equity, gross_max, net_max, name_max, notional_max, leverage_max, halted
             )
-            if rate_max and not reason and not rules.reduces(held, lots):
-                if self._quota(bars.closed_at):
-                    self.sent.append(bars.closed_at)
-                else:
-                    reason, (gross, net) = rules.RATE, before
+            if looks_closer and not reason and not rules.reduces(held, lots):
+                reason = self._look_closer(portfolio, added, i, lots, equity)
+                if reason:
+                    gross, net = before
             if reason:
                 refused.append(Refusal(wish, reason))
             else:
                 approved.append(wish)
                 added[i] = held + lots
         return approved, refused
+
+    def _look_closer(self, portfolio: Portfolio, added: dict[int, int], i: int, lots: int, equity: float) -> int:
+        """What else stands against an order that is no exit: groups, beta, liquidity, or the rate, which counts it if it passes."""
+        if self.screen is not None:
+            found = self.screen.refuses(portfolio, portfolio.lots + self._on_the_way(portfolio, added), i, lots, equity)
+            if found:
+                return found
+        if self.limits.rate_max:
+            if not self._quota(portfolio.bars.closed_at):
+                return rules.RATE
+            self.sent.append(portfolio.bars.closed_at)
+        return rules.FILLED
 
     def _is_known(self, order: Order, refused: list[Refusal]) -> bool:
         """Whether this client_id was used before, in which case the first answer stands: the same order again is none, and another is refused."""
@@ -308,21 +380,24 @@ class RiskEngine:
         reasons = np.empty(len(batch), np.int64)
         pending = self._on_the_way(portfolio, added)
         now = bars.closed_at
-        refused, counted = batches.review(
-            batch.instruments,
-            batch.lots,
-            batch.clears,
-            portfolio.lots,
-            pending,
-            portfolio.terms,
-            bars.tape.panel_marks,
-            bars.row,
-            portfolio.equity,
-            self.maxima,
-            self.halted,
-            self._quota(now),
-            reasons,
-        )
+        if self.screen is not None:
+            refused, counted = self.screen.review(batch, portfolio, pending, self._bounds, self.halted, self._quota(now), reasons)
+        else:
+            refused, counted = batches.review(
+                batch.instruments,
+                batch.lots,
+                batch.clears,
+                portfolio.lots,
+                pending,
+                portfolio.terms,
+                bars.tape.panel_marks,
+                bars.row,
+                portfolio.equity,
+                self.maxima,
+                self.halted,
+                self._quota(now),
+                reasons,
+            )
         if self.limits.rate_max:
             self.sent.extend([now] * counted)
         if not refused:

@@ -18,6 +18,13 @@ class Limits:
     rate_seconds. drawdown_max is a share of the highest equity so far, daily_loss_max of the equity at the end of the last session: beyond either,
     trading halts. on_halt says what then happens to what is open: `freeze` leaves orders and positions, `cancel` cancels the orders, `flatten`
     also closes the positions. In all three new orders are refused unless they are exits. A halt is final, unless resume_after sessions end it.
+
+    drawdown_ladder is what is done before that: pairs of a drawdown and the gross exposure that is allowed from there on, such as (0.1, 0.5). At each
+    rung open orders are cancelled and positions cut in proportion at the next open; at a new peak all rungs are lifted.
+
+    groups names instruments that belong together, and group_max is the gross exposure in each, as a multiple of equity. beta_max is the absolute sum
+    of weights times betas to the instrument beta_to, over the last beta_window returns; an instrument with fewer than 20 counts with a beta of 1.
+    exit_days_max is how many sessions it may take to leave a position at a share exit_share of its average volume in the last exit_window sessions.
     """
 
     gross_max: float = inf
@@ -30,9 +37,18 @@ class Limits:
     daily_loss_max: float = inf
     on_halt: Literal["freeze", "cancel", "flatten"] = "cancel"
     resume_after: int | None = None
+    drawdown_ladder: tuple[tuple[float, float], ...] = ()
+    groups: dict[str, tuple[str, ...]] | None = None
+    group_max: float = inf
+    beta_max: float = inf
+    beta_to: str | None = None
+    beta_window: int = 252
+    exit_days_max: float = inf
+    exit_share: float = 0.1
+    exit_window: int = 20
 
     def __post_init__(self) -> None:
-        for name in ("gross_max", "net_max", "name_max", "notional_max"):
+        for name in ("gross_max", "net_max", "name_max", "notional_max", "group_max", "beta_max", "exit_days_max", "exit_share"):
             if not getattr(self, name) > 0.0:
                 raise ScenarioError(f"risk.{name} must be above 0 (inf is off), was {getattr(self, name)!r}")
         if not 0.0 < self.rate_seconds < inf:
@@ -44,8 +60,26 @@ class Limits:
             raise ScenarioError(f"risk.rate_max must be 0 (off) or more orders, was {self.rate_max!r}")
         if self.resume_after is not None and self.resume_after < 1:
             raise ScenarioError(f"risk.resume_after must be at least 1 session, was {self.resume_after!r}")
+        for name, least in (("beta_window", 20), ("exit_window", 1)):
+            if getattr(self, name) < least:
+                raise ScenarioError(f"risk.{name} must be at least {least}, was {getattr(self, name)!r}")
+        if self.group_max < inf and not self.groups:
+            raise ScenarioError("risk.group_max needs groups: a table [risk.groups] with a list of symbols for each")
+        if self.beta_max < inf and self.beta_to is None:
+            raise ScenarioError("risk.beta_max needs beta_to, the symbol of the instrument that stands for the market")
+        falls = [fall for fall, _ in self.drawdown_ladder]
+        if sorted(set(falls)) != falls or not all(0.0 < fall < self.drawdown_max for fall in falls):
+            raise ScenarioError(f"risk.drawdown_ladder must have rising drawdowns above 0 and below drawdown_max, had {falls}")
+        grosses = [gross for _, gross in self.drawdown_ladder]
+        if sorted(grosses, reverse=True) != grosses or not all(0.0 <= gross < inf for gross in grosses):
+            raise ScenarioError(f"risk.drawdown_ladder must have falling gross exposures of 0 or more, had {grosses}")
         if self.on_halt not in ("freeze", "cancel", "flatten"):
             raise ScenarioError(f"risk.on_halt must be 'freeze', 'cancel' or 'flatten', was {self.on_halt!r}")
+
+    @property
+    def looks_closer(self) -> bool:
+        """Whether any limit is set that looks at groups, betas or volumes for each order."""
+        return self.group_max < inf or self.beta_max < inf or self.exit_days_max < inf
 
 
 @dataclass(frozen=True, slots=True)

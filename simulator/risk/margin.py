@@ -164,7 +164,8 @@ class MarginEngine(RiskEngine):
                     self._call(portfolio, equity, found)
         elif any(portfolio.lots):
             self._close_all(portfolio, portfolio.equity, found)
-        self._halt_acts = False
+        # A kill switch stands before this, and has acted by now.
+        self._halt_acts = self.acting
         if self._limits_watch and not self.bankrupt:
             found += super().watch(portfolio)
             self._limits_watch, self.watches, self._halt_acts = self.watches, True, self.acting

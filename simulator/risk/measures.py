@@ -25,6 +25,15 @@ if TYPE_CHECKING:
 TAIL: Final = 0.05
 OTHERS: Final = "*"
 """In a shock: every symbol that it does not name."""
+CRISES: Final = {
+    "1987 crash": ("1987-10-13", "1987-10-19"),
+    "dot-com bust": ("2000-03-24", "2002-10-09"),
+    "Lehman": ("2008-09-12", "2009-03-09"),
+    "downgrade of the US": ("2011-07-22", "2011-08-08"),
+    "Covid": ("2020-02-19", "2020-03-23"),
+    "rates of 2022": ("2022-01-03", "2022-10-12"),
+}
+"""Falls of the S&P 500, by the dates of the close before the first one and of the last one."""
 
 
 # --- Value at risk and expected shortfall
@@ -221,6 +230,24 @@ def stress(weights: npt.ArrayLike, symbols: Sequence[str], shocks: Mapping[str, 
         by = w * np.array([shock.get(symbol, shock.get(OTHERS, 0.0)) for symbol in symbols])
         found.append(Stress(name, float(by.sum()), min(float(by.sum()), 0.0), by))
     return tuple(found)
+
+
+def crisis_windows(sessions: npt.ArrayLike, crises: Mapping[str, tuple[str, str]] = CRISES) -> dict[str, tuple[int, int]]:
+    """The rows of each crisis that history holds whole, as `replay` takes them: returns of the sessions after its first date, up to its last.
+
+    *sessions*, (rows,), are the days since 1970 of the returns. Raises DataError unless they rise.
+    """
+    days = np.asarray(sessions)
+    if days.ndim != 1 or not len(days) or not (np.diff(days) > 0).all():
+        raise DataError(f"risk: sessions must be (rows,) of days since 1970 that rise, were {days.shape}")
+    found = {}
+    for name, dates in crises.items():
+        start, last = np.array(dates, "datetime64[D]").astype(np.int64)
+        first, end = int(np.searchsorted(days, start, side="right")), int(np.searchsorted(days, last, side="right"))
+        # The close before the first return is part of history too: it is on or after the day before a long weekend.
+        if first < end and days[0] <= start + 4 and days[-1] >= last:
+            found[name] = first, end
+    return found
 
 
 def replay(weights: npt.ArrayLike, returns: npt.ArrayLike, windows: Mapping[str, tuple[int, int]]) -> tuple[Stress, ...]:

@@ -11,12 +11,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import chi2, norm  # type: ignore[import-untyped]
 
+from simulator import load
+from simulator.assembly import parts
 from simulator.errors import DataError
 from simulator.loop.randomness import stream
 from simulator.report import metrics
 from simulator.risk.measures import (
     breaches,
     christoffersen,
+    crisis_windows,
     expected_shortfall,
     expected_shortfall_normal,
     kupiec,
@@ -299,3 +302,25 @@ def test_what_cannot_be_measured_says_why() -> None:
     for call, message in wrong:
         with pytest.raises(DataError, match=message):
             call()
+
+
+def test_a_crisis_is_found_by_its_dates_where_history_holds_it_whole() -> None:
+    """From the return after the close of its first date to that of its last; what began before history, or is not over, is left out."""
+    days = np.arange(np.datetime64("2020-02-18"), np.datetime64("2022-10-01")).astype(np.int64)
+    assert list(crisis_windows(days)) == ["Covid"]
+    first, end = crisis_windows(days)["Covid"]
+    assert (str(days[first].astype("datetime64[D]")), str(days[end - 1].astype("datetime64[D]"))) == ("2020-02-20", "2020-03-23")
+    assert crisis_windows(days[10:]) == {}
+
+
+def test_a_book_is_replayed_through_crises_by_name() -> None:
+    tape = load("survivors")
+    prices = parts(tape).feed.load(seed=0, folder=tape.folder)
+    returns = prices.marks[1:] / prices.marks[:-1] - 1.0
+    windows = crisis_windows(prices.sessions[1:])
+    assert list(windows) == ["dot-com bust", "Lehman", "downgrade of the US", "Covid", "rates of 2022"]
+    covid = next(found for found in replay(np.full(20, 0.05), returns, windows) if found.name == "Covid")
+    first, end = windows["Covid"]
+    held = float((prices.marks[end] / prices.marks[first]).mean()) - 1.0
+    assert covid.total == pytest.approx(held, abs=1e-12)
+    assert -0.5 < covid.worst <= covid.total < -0.2
