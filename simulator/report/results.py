@@ -33,7 +33,10 @@ STATE_OF = {
 
 
 class FillRow(NamedTuple):
-    """A trade: signed units, the price paid, commission, money lost to slippage, and the close of its bar in UTC nanoseconds."""
+    """A trade: signed units, the price paid, commission, money lost to slippage, and the close of its bar in UTC nanoseconds.
+
+    An *ambiguous* one hangs on the order of events inside its bar: see book.fills.Fill.
+    """
 
     client_id: str
     bar: int
@@ -44,6 +47,7 @@ class FillRow(NamedTuple):
     slippage: float
     order: int
     at: int
+    ambiguous: bool = False
 
 
 class OrderRow(NamedTuple):
@@ -245,8 +249,8 @@ class Result:
         bars = times_to_rows(self.tape, fills["at"]).tolist()
         instruments, name = self.tape.instruments, self._name
         return [
-            FillRow(name(order), bar, instruments[i].units(lots), price, commission, instruments[i].symbol, slippage, order, at)
-            for bar, (at, _, _, i, order, lots, price, slippage, commission, _, _) in zip(bars, fills.tolist(), strict=True)
+            FillRow(name(order), bar, instruments[i].units(lots), price, commission, instruments[i].symbol, slippage, order, at, bool(ambiguous))
+            for bar, (at, _, _, i, order, lots, price, slippage, commission, _, ambiguous) in zip(bars, fills.tolist(), strict=True)
         ]
 
     def _name(self, order: int) -> Any:
