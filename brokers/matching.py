@@ -32,9 +32,9 @@ class Working:
     reason: int = rules.FILLED
     now: int = rules.FILLED
     session = -1
-    # Of orders that hang together, see brokers.paths: lots that wait for the parent, that it let go so far, that were lost to others and why, and
-    # that count as on their way.
-    dormant = released = lost = why_lost = counted = whole = 0
+    # Of orders that hang together, see brokers.paths: lots that wait for the parent, that it let go so far, that were lost to others and why, that
+    # have traded, and that count as on their way.
+    dormant = released = lost = why_lost = done = counted = whole = 0
     parent: Working | None = None
     children: tuple[Working, ...] = ()
     group: Group | None = None

@@ -7,7 +7,7 @@ section 2.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from math import nan
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -64,19 +64,35 @@ class Group:
         self.recount()
 
 
-def release(parent: Working) -> None:
-    """Let the children of an order trade what it has filled by now, in proportion."""
-    filled = abs(parent.whole - parent.remaining)
+def release(market: Market, parent: Working, price: float, inside: bool) -> None:
+    """Let the children of an order trade what it has filled by now, in proportion, where its price stands at *price*.
+
+    *inside* its bar that is for those of its own instrument; when the bar is over it is for all. No bar tells what of two instruments came first.
+    """
+    filled = abs(parent.done)
     for child in parent.children:
+        same = child.instrument == parent.instrument
+        if inside and not same:
+            continue
         due = abs(child.whole) * filled // abs(parent.whole) - child.released
         fresh = min(due, abs(child.dormant))
         if fresh > 0:
             child.released += due
             child.remaining += fresh if child.dormant > 0 else -fresh
             child.dormant -= fresh if child.dormant > 0 else -fresh
-            child.fresh = True
+            if inside:
+                child.fresh = child.met = True
+                child.blocked = False
+            if same and child.kind == rules.TRAILING_STOP:
+                ratchet(market, child, price)
             if child.group:
                 child.group.recount()
+
+
+def abandon(parent: Working) -> None:
+    """What the children of an order that ended still wait for will not come."""
+    for child in parent.children:
+        child.lost, child.dormant, child.why_lost = child.lost + child.dormant, 0, rules.PARENT_ENDED
 
 
 def crowded(orders: Sequence[Working], policy: Policy) -> bool:
@@ -95,7 +111,6 @@ def meet(market: Market, orders: Sequence[Working], market_at: int, policy: Poli
     opens = row * tape.width
     closing: list[Working] = []
     crowds: dict[int, list[Working]] = {}
-    dormant = {working.id for working in orders if not working.remaining}
     for working in orders:
         working.met = working.blocked = False
         working.fresh = True
@@ -103,13 +118,10 @@ def meet(market: Market, orders: Sequence[Working], market_at: int, policy: Poli
         if why != rules.FILLED:
             working.now = why
             continue
-        working.met = True
-        if working.id in dormant and not working.remaining:
+        # One that waits for its parent does not meet the bar before that fills.
+        working.met = working.remaining != 0
+        if not working.met:
             working.now = rules.PARENT
-        if working.id in dormant and working.parent is not None and working.parent.instrument != working.instrument:
-            # What its parent did in another instrument, and when, no bar tells: it waits for the next.
-            working.blocked = True
-            continue
         if working.kind == rules.MARKET_ON_CLOSE and not at_close(market, working):
             working.now = rules.AUCTION
             continue
@@ -119,20 +131,26 @@ def meet(market: Market, orders: Sequence[Working], market_at: int, policy: Poli
         if working.kind == rules.MARKET_ON_OPEN and not at_auction(market, working):
             working.now = rules.AUCTION
             continue
-        k = opens + working.instrument
-        if working.remaining:
-            at_once(market, working, k, tape.opens[k], events)
         crowds.setdefault(working.instrument, []).append(working)
+    for working in orders:
+        k = opens + working.instrument
+        if working.remaining and working in crowds.get(working.instrument, ()):
+            at_once(market, working, k, tape.opens[k], events)
+    elsewhere: dict[int, Counter[Trade]] = {}
     for i, crowd in crowds.items():
         if any(working.remaining or working.dormant for working in crowd):
-            inside(market, crowd, opens + i, policy, events)
-    for working in closing:
-        if working.remaining:
-            k = opens + working.instrument
-            working.now = rules.FILLED
-            trade(market, working, k, tape.closes[k], True, events)
+            ours = [working for working in closing if working.instrument == i]
+            elsewhere[i] = inside(market, crowd, ours, opens + i, policy, events)
+    at_close: list[Event] = []
+    shut(market, closing, at_close)
+    mark_ambiguous(at_close, elsewhere, events)
+    for working in orders:
+        if working.children:
+            release(market, working, tape.closes[opens + working.instrument], False)
     for working in orders:
         market.look_back(working, events)
+        if working.children and not (working.remaining or working.dormant):
+            abandon(working)
 
 
 def before(market: Market, working: Working) -> int:
@@ -188,7 +206,7 @@ def at_once(market: Market, working: Working, k: int, price: float, events: list
         marketable = working.kind in (rules.MARKET, rules.MARKET_ON_OPEN) or working.triggered
     working.now = rules.FILLED if marketable else rules.NOT_TOUCHED
     if marketable:
-        trade(market, working, k, price, True, events)
+        trade(market, working, k, price, True, price, events)
 
 
 def reaches(price: float, level: float, rising: bool) -> bool:
@@ -210,56 +228,96 @@ def ratchet(market: Market, working: Working, price: float) -> None:
         working.stop = level
 
 
-def trade(market: Market, working: Working, k: int, price: float, taker: bool, events: list[Event]) -> None:
-    """Fill what can be filled here, and let others hear of it. What the volume leaves over waits for the next bar."""
+def trade(market: Market, working: Working, k: int, price: float, taker: bool, standing: float, events: list[Event]) -> None:
+    """Fill what can be filled here, where the market stands at *standing* (NaN: it has closed), and let others hear of it.
+
+    What the volume leaves over waits for the next bar.
+    """
     left = working.remaining
+    if working.tif == rules.FOK and left != working.order.lots:
+        # All or nothing: what its parent or its pair leave of it is not all.
+        working.now, working.blocked = rules.OCO if working.lost else rules.PARENT, True
+        return
     market.trade(working, k, price, taker, events)
     working.blocked = True
     traded = left - working.remaining
     if traded:
+        working.done += traded
         if working.group:
             working.group.traded(working, traded)
-        if working.children:
-            release(working)
+        if working.children and standing == standing:
+            release(market, working, standing, True)
 
 
-def inside(market: Market, crowd: Sequence[Working], k: int, policy: Policy, events: list[Event]) -> None:
-    """The rest of the bar after its open, for the orders of one instrument."""
-    tape = market.tape
+def shut(market: Market, closing: Sequence[Working], events: list[Event]) -> None:
+    """The close, at which these orders trade. Nothing is left of the bar for what is sent because of that."""
+    for working in closing:
+        if working.remaining:
+            k = market.row * market.tape.width + working.instrument
+            working.now = rules.FILLED
+            trade(market, working, k, market.tape.closes[k], True, nan, events)
+
+
+def inside(market: Market, crowd: Sequence[Working], closing: Sequence[Working], k: int, policy: Policy, events: list[Event]) -> Counter[Trade]:
+    """The rest of the bar after its open, for the orders of one instrument, those left out that trade at its close. Returns those trades of the
+    other path that this one has not had so far.
+    """
+    tape, i = market.tape, crowd[0].instrument
     o, h, low, c = tape.opens[k], tape.highs[k], tape.lows[k], tape.closes[k]
-    family = {id(x): x for working in crowd for x in (working, *(working.group.members if working.group else ()), *working.children)}
-    for working in tuple(family.values()):
-        if working.group:
-            family.update({id(x): x for x in working.group.members})
-    everybody = tuple(family.values())
+    everybody = relatives([*crowd, *closing])
     start = keep(market, everybody)
     outcomes = []
     for points in ((h, low, c), (low, h, c)):
         told: list[Event] = []
         walk(market, crowd, k, o, points, told)
-        outcomes.append((worth(market, crowd[0].instrument, c), told, keep(market, everybody)))
+        state, count = keep(market, everybody), len(told)
+        shut(market, closing, told)
+        outcomes.append((worth(market, i, c), state, told, count))
         bring_back(market, everybody, start)
-    (up_first, told_up, state_up), (down_first, told_down, state_down) = outcomes
+    up_first, down_first = outcomes
+    # The same trades in another order add up to the same but for rounding: a tie.
+    slack = 1e-12 * max(1.0, abs(market.cash), abs(up_first[0]))
     if policy == "pessimistic":
-        rises = up_first <= down_first
+        rises = up_first[0] <= down_first[0] + slack
     elif policy == "optimistic":
-        rises = up_first >= down_first
+        rises = up_first[0] >= down_first[0] - slack
     else:
-        rises = policy == "ohlc" or (policy == "nearest" and h - o <= o - low)
-    bring_back(market, everybody, state_up if rises else state_down)
-    chosen, other = (told_up, told_down) if rises else (told_down, told_up)
-    known = Counter(_what(fill) for fill in other)
-    for event in chosen:
-        if isinstance(event, Fill):
-            known[_what(event)] -= 1
-            events.append(event if known[_what(event)] >= 0 else event._replace(ambiguous=True))
-        else:
-            events.append(event)
+        # As decimal numbers both may be as near, which differences of floats miss by their rounding.
+        rises = policy == "ohlc" or (policy == "nearest" and h - o <= o - low + 1e-12 * o)
+    chosen, other = (up_first, down_first) if rises else (down_first, up_first)
+    bring_back(market, everybody, chosen[1])
+    elsewhere = {i: Counter(traded(fill) for fill in other[2] if isinstance(fill, Fill))}
+    mark_ambiguous(chosen[2][: chosen[3]], elsewhere, events)
+    return elsewhere[i]
 
 
-def _what(event: Event) -> tuple[Any, ...]:
+def relatives(orders: Sequence[Working]) -> tuple[Working, ...]:
+    """These orders, and all that a trade of theirs changes."""
+    found = {id(x): x for working in orders for x in (working, *working.children)}
+    for working in tuple(found.values()):
+        if working.group:
+            found.update({id(x): x for x in working.group.members})
+    return tuple(found.values())
+
+
+def mark_ambiguous(told: Sequence[Event], elsewhere: Mapping[int, Counter[Trade]], events: list[Event]) -> None:
+    """Pass these events on, marking the fills that the other path did not have, or not so."""
+    for event in told:
+        if isinstance(event, Fill) and event.instrument in elsewhere:
+            left = elsewhere[event.instrument]
+            if not left[traded(event)]:
+                event = event._replace(ambiguous=True)
+            else:
+                left[traded(event)] -= 1
+        events.append(event)
+
+
+Trade = tuple[int, int, float]
+
+
+def traded(fill: Fill) -> Trade:
     """What makes two fills the same trade."""
-    return (event.order, event.lots, event.price) if isinstance(event, Fill) else ()
+    return fill.order, fill.lots, fill.price
 
 
 def worth(market: Market, i: int, close: float) -> float:
@@ -349,14 +407,14 @@ def act(market: Market, working: Working, k: int, price: float, events: list[Eve
         at_once(market, working, k, price, events)
     elif is_limit(working):
         working.now = rules.FILLED
-        trade(market, working, k, working.limit, False, events)
+        trade(market, working, k, working.limit, False, price, events)
     else:
         working.triggered = True
         if working.kind == rules.STOP_LIMIT and not reaches(working.limit, price, working.remaining > 0):
             working.now = rules.NOT_TOUCHED
             return
         working.now = rules.FILLED
-        trade(market, working, k, price, True, events)
+        trade(market, working, k, price, True, price, events)
 
 
 def follows(order: Order) -> bool:

@@ -257,7 +257,7 @@ class SimulatedBroker:
                 _, stop, reason = rules.place(lots, rules.STOP, limit, stop, tick_up, tick_down)
         else:
             limit, stop, reason = rules.place(lots, kind, limit, stop, tick_up, tick_down)
-        if conditions and conditions.parent and (parent is None or not parent.remaining):
+        if conditions and conditions.parent and (parent is None or not (parent.remaining or parent.dormant)):
             reason = Reason.PARENT_ENDED
         elif kind == rules.MARKET_ON_CLOSE and not self.market.knows_closes:
             reason = Reason.NO_AUCTION
@@ -315,6 +315,10 @@ class SimulatedBroker:
         singles = [working for working in self._singles.values() if working.sequence > first and working.kind == rules.MARKET]
         new = (self._table.ints[batches.SEQUENCE] > first) & (self._table.ints[batches.KIND] == rules.MARKET)
         self.market.begin(row)
+        if self._special and new.any():
+            self._from_table(row)
+            singles = [working for working in self._eager if working.sequence > first and working.kind == rules.MARKET]
+            new = new[:0]
         if new.any():
             table = self._table.split(new)
             for working in singles:
@@ -324,6 +328,12 @@ class SimulatedBroker:
                 table.join(Table.of(singles))
             self.market.meet_table(table, rules.AT_CLOSE, answers)
             self._table.join(table)
+        elif self._special:
+            waiting = [working for working in self._eager if working not in singles]
+            paths.meet(self.market, singles, rules.AT_CLOSE, self._path, answers)
+            self._put_away(singles, ())
+            self._eager = sorted([*waiting, *self._eager], key=_by_sequence)
+            self._bury(singles, answers)
         else:
             self.market.meet(singles, rules.AT_CLOSE, answers)
             self._put_away(self._eager, ())
@@ -396,7 +406,8 @@ class SimulatedBroker:
         """The open order with this id, if there is one."""
         if order in self._singles:
             working = self._singles[order]
-            return Standing(working.order, working.order.lots - working.remaining, working.remaining)
+            left = working.remaining + working.dormant
+            return Standing(working.order, working.order.lots - working.lost - left, left)
         if order in self._parents.open:
             parent = self._parents.open[order]
             return Standing(parent.order, parent.order.lots - parent.remaining, parent.remaining - parent.lost)
@@ -510,26 +521,38 @@ class SimulatedBroker:
         else:
             self._sweep((self._books[working.instrument],))
 
+    def _bury(self, met: Sequence[Working], answers: list[Event]) -> None:
+        """End what hung on those that ended in the bar that they *met*, and has not met it itself."""
+        for working in met:
+            if not (working.remaining or working.dormant):
+                if working.children:
+                    self._orphan(working, answers)
+                if working.group:
+                    for member in working.group.members:
+                        self._end_empty(member, answers)
+
     def _orphan(self, parent: Working, answers: list[Event]) -> None:
         """What children of an order that ended still wait for will not come; those that have nothing else end."""
+        paths.abandon(parent)
         for child in parent.children:
-            if child.dormant and child.id in self._singles:
-                if child.remaining:
-                    child.lost, child.dormant, child.why_lost = child.lost + child.dormant, 0, Reason.PARENT_ENDED
-                else:
-                    self._withdraw(child.id, rules.CANCELLED, Reason.PARENT_ENDED, answers)
+            self._end_empty(child, answers)
+
+    def _end_empty(self, working: Working, answers: list[Event]) -> None:
+        """End an open order that has nothing left to trade."""
+        if working.id in self._singles and not (working.remaining or working.dormant):
+            self._withdraw(working.id, rules.CANCELLED, working.why_lost, answers)
 
     def _change_linked(self, wish: Replace, old: Working, limit: float, stop: float, answers: list[Event]) -> None:
         """Give an order that others hang on new prices: the one that takes its place keeps its ties, and its quantity."""
-        if wish.lots != old.whole:
+        if wish.lots != old.order.lots:
             answers.append(Ended(wish.id, old.instrument, wish.lots, rules.REJECTED, Reason.LINKED))
             return
         left = old.remaining + old.dormant
         answers += self.market.take_back(old, self._row)
         self._sequence += 1
-        new = copy(old)
+        new, lost = copy(old), old.lost
         new.order = old.order._replace(id=wish.id, lots=left, limit=limit, stop=stop, client_id="")
-        new.id, new.sequence, new.since, new.until = wish.id, self._sequence, self._row, self._row
+        new.id, new.sequence, new.since, new.until, new.lost = wish.id, self._sequence, self._row, self._row, 0
         _, _, _, _, tick_up, tick_down = self.market.terms[old.instrument]
         new.limit, new.stop, _ = rules.place(old.whole, min(old.kind, rules.TRAILING_STOP), limit, stop, tick_up, tick_down)
         for child in new.children:
@@ -544,7 +567,7 @@ class SimulatedBroker:
         self._singles[new.id] = self._special[new.id] = new
         self._eager.append(new)
         new.is_eager = True
-        answers += (Ended(old.id, old.instrument, left, rules.REPLACED, Reason.ASKED), Replaced(new.order, old.id))
+        answers += (Ended(old.id, old.instrument, left + lost, rules.REPLACED, Reason.ASKED), Replaced(new.order, old.id))
 
     def _end_column(self, ints: list[int], state: int, reason: int, answers: list[Event]) -> None:
         """End an order that was taken out of the table."""
@@ -657,12 +680,11 @@ class SimulatedBroker:
                 or (self._path != "pessimistic" and paths.crowded(orders, self._path))
             ):
                 paths.meet(self.market, orders, self._market_at, self._path, events)
-                for working in orders:
-                    if working.children and not working.remaining:
-                        self._orphan(working, events)
             else:
                 self.market.meet(orders, self._market_at, events)
             self._put_away(orders, touched or ())
+            if self._special:
+                self._bury(orders, events)
         if self._parents.of:
             self._settle_parents(events)
         if self._timed:
@@ -726,12 +748,15 @@ class SimulatedBroker:
 
 
 def _sells_first(wishes: Sequence[Wish]) -> list[Wish]:
-    """Single buys last, and with them what changes them; else as they were."""
+    """Single buys last, and with them what changes them or hangs on them; else as they were."""
     first: list[Wish] = []
     last: list[Wish] = []
     buys: set[int] = set()
     for wish in wishes:
-        waits = wish.lots > 0 if isinstance(wish, Order) else isinstance(wish, Cancel | Replace) and wish.order in buys
+        if isinstance(wish, Order):
+            waits = wish.lots > 0 or (wish.conditions is not None and not buys.isdisjoint((wish.conditions.parent, wish.conditions.oco)))
+        else:
+            waits = isinstance(wish, Cancel | Replace) and wish.order in buys
         if waits and isinstance(wish, Order | Replace):
             buys.add(wish.id)
         (last if waits else first).append(wish)

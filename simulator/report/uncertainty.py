@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
 
-from simulator.loop import journal
 from simulator.report import metrics
 
 if TYPE_CHECKING:

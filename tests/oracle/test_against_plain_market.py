@@ -242,17 +242,15 @@ def compare(
     assume(all(fill["price"] > 0 for fill in expected["fills"]))
     result = engine(bars, orders, terms)
 
-    mine = sorted((fill["bar"], fill["client_id"], fill["quantity"]) for fill in expected["fills"])
-    theirs = sorted((fill.bar, fill.client_id, fill.quantity) for fill in result.fills)
-    assert theirs == mine
-    money = {(fill["bar"], fill["client_id"]): (fill["price"], fill["commission"], fill["slippage"]) for fill in expected["fills"]}
-    for fill in result.fills:
-        price, commission, slippage = money[fill.bar, fill.client_id]
+    mine = sorted(expected["fills"], key=lambda fill: (fill["bar"], fill["client_id"], fill["quantity"], fill["price"]))
+    theirs = sorted(result.fills, key=lambda fill: (fill.bar, fill.client_id, fill.quantity, fill.price))
+    assert [(x.bar, x.client_id, x.quantity) for x in theirs] == [(x["bar"], x["client_id"], x["quantity"]) for x in mine]
+    for fill, plain in zip(theirs, mine, strict=True):
+        price = plain["price"]
         assert fill.price == pytest.approx(price, rel=1e-9)
-        assert fill.commission == pytest.approx(commission, rel=1e-9, abs=1e-9)
-        assert fill.slippage == pytest.approx(slippage, rel=1e-9, abs=1e-9 * max(1.0, abs(fill.quantity * price)))
-    marked = {(fill["bar"], fill["client_id"]) for fill in expected["fills"] if fill["ambiguous"]}
-    assert {(fill.bar, fill.client_id) for fill in result.fills if fill.ambiguous} == marked
+        assert fill.commission == pytest.approx(plain["commission"], rel=1e-9, abs=1e-9)
+        assert fill.slippage == pytest.approx(plain["slippage"], rel=1e-9, abs=1e-9 * max(1.0, abs(fill.quantity * price)))
+        assert fill.ambiguous is plain["ambiguous"]
 
     # The first answer to a client_id is the one that counts.
     answers: dict[str, str] = {}
