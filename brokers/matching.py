@@ -27,7 +27,7 @@ class Working:
     """
 
     # How every order begins. Most never change these, and an order is made quicker without them.
-    triggered = met = refused = False
+    triggered = met = refused = withdrawn = False
     shares = notional = paid = 0.0
     reason: int = rules.FILLED
     now: int = rules.FILLED

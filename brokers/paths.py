@@ -1,7 +1,8 @@
 """Orders that meet the inside of a bar: what they do depends on the path that its prices took, of which a bar tells four points.
 
-Each instrument is walked along both paths on copies, O-H-L-C and O-L-H-C, and the policy says which of the two stands. Source: market-rules.md,
-section 2.
+Each instrument is walked along both paths on copies, O-H-L-C and O-L-H-C, and the policy says which of the two stands. Where the policy names the
+path by the bar alone, each of its three legs takes a third of the bar's time, and what reaches the market inside the bar finds the price of its
+moment. Source: market-rules.md, section 2.
 """
 
 from __future__ import annotations
@@ -9,15 +10,27 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from math import nan
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
-from simulator import DAY, Event, Fill, Order
+from simulator import DAY, Event, Fill, Order, Tape
 from simulator.kernels import rules
 
 if TYPE_CHECKING:
     from brokers.matching import Market, Working
 
 Policy = Literal["pessimistic", "optimistic", "ohlc", "olhc", "nearest"]
+NAMED: tuple[Policy, ...] = ("ohlc", "olhc", "nearest")
+"""The policies that know the path before any order has met it."""
+
+
+class Arrivals(Protocol):
+    """What is to reach the market inside the bar."""
+
+    def next_at(self) -> float:
+        """When the next does, in UTC nanoseconds; inf for none."""
+
+    def arrive(self, at: int, events: list[Event]) -> Sequence[Working]:
+        """Let in what arrives by *at*, after these events; the new orders, oldest first."""
 
 
 class Group:
@@ -105,52 +118,62 @@ def crowded(orders: Sequence[Working], policy: Policy) -> bool:
     return policy != "pessimistic" and any(working.kind == rules.STOP_LIMIT for working in orders)
 
 
-def meet(market: Market, orders: Sequence[Working], market_at: int, policy: Policy, events: list[Event]) -> None:
-    """These orders, oldest first, meet the market's row along the paths through its bars."""
-    tape, row = market.tape, market.row
-    opens = row * tape.width
+def meet(
+    market: Market, orders: Sequence[Working], market_at: int, policy: Policy, events: list[Event], arrivals: Arrivals | None = None
+) -> list[Working]:
+    """These orders, oldest first, meet the market's row along the paths through its bars. Returns them, with those that arrived inside the row."""
+    tape, opens = market.tape, market.row * market.tape.width
+    met = list(orders)
     closing: list[Working] = []
     crowds: dict[int, list[Working]] = {}
-    for working in orders:
-        working.met = working.blocked = False
-        working.fresh = True
-        why = before(market, working)
-        if why != rules.FILLED:
-            working.now = why
-            continue
-        # One that waits for its parent does not meet the bar before that fills.
-        working.met = working.remaining != 0
-        if not working.met:
-            working.now = rules.PARENT
-        if working.kind == rules.MARKET_ON_CLOSE and not at_close(market, working):
-            working.now = rules.AUCTION
-            continue
-        if working.kind == rules.MARKET_ON_CLOSE or (working.kind == rules.MARKET and market_at == rules.AT_CLOSE):
-            closing.append(working)
-            continue
-        if working.kind == rules.MARKET_ON_OPEN and not at_auction(market, working):
-            working.now = rules.AUCTION
-            continue
-        crowds.setdefault(working.instrument, []).append(working)
-    for working in orders:
+    for working in [working for working in met if enter(market, working, market_at, crowds, closing)]:
         k = opens + working.instrument
-        if working.remaining and working in crowds.get(working.instrument, ()):
+        if working.remaining:
             at_once(market, working, k, tape.opens[k], events)
     elsewhere: dict[int, Counter[Trade]] = {}
-    for i, crowd in crowds.items():
-        if any(working.remaining or working.dormant for working in crowd):
-            ours = [working for working in closing if working.instrument == i]
-            elsewhere[i] = inside(market, crowd, ours, opens + i, policy, events)
-    at_close: list[Event] = []
-    shut(market, closing, at_close)
-    mark_ambiguous(at_close, elsewhere, events)
-    for working in orders:
+    if arrivals:
+        met += in_time(market, crowds, closing, market_at, policy, arrivals, elsewhere, events)
+    else:
+        for i, crowd in crowds.items():
+            if any(working.remaining or working.dormant for working in crowd):
+                elsewhere[i] = inside(market, crowd, [working for working in closing if working.instrument == i], opens + i, policy, events)
+    last: list[Event] = []
+    shut(market, closing, last)
+    mark_ambiguous(last, elsewhere, events)
+    for working in met:
         if working.children:
             release(market, working, tape.closes[opens + working.instrument], False)
-    for working in orders:
+    for working in met:
+        if working.withdrawn:
+            continue
         market.look_back(working, events)
         if working.children and not (working.remaining or working.dormant):
             abandon(working)
+    return met
+
+
+def enter(market: Market, working: Working, market_at: int, crowds: dict[int, list[Working]], closing: list[Working]) -> bool:
+    """An order comes to the row: to the crowd of its instrument (True), to those that trade at the close, or to none."""
+    working.met = working.blocked = False
+    working.fresh = True
+    why = before(market, working)
+    if why != rules.FILLED:
+        working.now = why
+        return False
+    # One that waits for its parent does not meet the bar before that fills.
+    working.met = working.remaining != 0
+    if not working.met:
+        working.now = rules.PARENT
+    if working.kind == rules.MARKET_ON_CLOSE and not at_close(market, working):
+        working.now = rules.AUCTION
+    elif working.kind == rules.MARKET_ON_CLOSE or (working.kind == rules.MARKET and market_at == rules.AT_CLOSE):
+        closing.append(working)
+    elif working.kind == rules.MARKET_ON_OPEN and not at_auction(market, working):
+        working.now = rules.AUCTION
+    else:
+        crowds.setdefault(working.instrument, []).append(working)
+        return True
+    return False
 
 
 def before(market: Market, working: Working) -> int:
@@ -263,18 +286,7 @@ def inside(market: Market, crowd: Sequence[Working], closing: Sequence[Working],
     other path that this one has not had so far.
     """
     tape, i = market.tape, crowd[0].instrument
-    o, h, low, c = tape.opens[k], tape.highs[k], tape.lows[k], tape.closes[k]
-    everybody = relatives([*crowd, *closing])
-    start = keep(market, everybody)
-    outcomes = []
-    for points in ((h, low, c), (low, h, c)):
-        told: list[Event] = []
-        walk(market, crowd, k, o, points, told)
-        state, count = keep(market, everybody), len(told)
-        shut(market, closing, told)
-        outcomes.append((worth(market, i, c), state, told, count))
-        bring_back(market, everybody, start)
-    up_first, down_first = outcomes
+    up_first, down_first = (attempt(market, crowd, closing, k, rising) for rising in (True, False))
     # The same trades in another order add up to the same but for rounding: a tie.
     slack = 1e-12 * max(1.0, abs(market.cash), abs(up_first[0]))
     if policy == "pessimistic":
@@ -282,13 +294,91 @@ def inside(market: Market, crowd: Sequence[Working], closing: Sequence[Working],
     elif policy == "optimistic":
         rises = up_first[0] >= down_first[0] - slack
     else:
-        # As decimal numbers both may be as near, which differences of floats miss by their rounding.
-        rises = policy == "ohlc" or (policy == "nearest" and h - o <= o - low + 1e-12 * o)
+        rises = rises_first(tape, k, policy)
     chosen, other = (up_first, down_first) if rises else (down_first, up_first)
-    bring_back(market, everybody, chosen[1])
-    elsewhere = {i: Counter(traded(fill) for fill in other[2] if isinstance(fill, Fill))}
+    bring_back(market, relatives([*crowd, *closing]), chosen[1])
+    elsewhere = {i: trades(other[2])}
     mark_ambiguous(chosen[2][: chosen[3]], elsewhere, events)
     return elsewhere[i]
+
+
+def rises_first(tape: Tape, k: int, policy: Policy) -> bool:
+    """Whether the path that the policy names goes to the high first."""
+    # As decimal numbers both may be as near, which differences of floats miss by their rounding.
+    near = tape.highs[k] - tape.opens[k] <= tape.opens[k] - tape.lows[k] + 1e-12 * tape.opens[k]
+    return policy == "ohlc" or (policy == "nearest" and near)
+
+
+def points(tape: Tape, k: int, rising: bool) -> tuple[float, float, float]:
+    """Where a bar's price goes from its open."""
+    h, low, c = tape.highs[k], tape.lows[k], tape.closes[k]
+    return (h, low, c) if rising else (low, h, c)
+
+
+def attempt(market: Market, crowd: Sequence[Working], closing: Sequence[Working], k: int, rising: bool) -> tuple[float, Any, list[Event], int]:
+    """One path, on copies: what we are worth at its end, the state before the close, and what happened, of which so much before the close."""
+    everybody = relatives([*crowd, *closing])
+    told: list[Event] = []
+    start = keep(market, everybody)
+    walk(market, crowd, k, market.tape.opens[k], points(market.tape, k, rising), told)
+    state, count = keep(market, everybody), len(told)
+    shut(market, closing, told)
+    value = worth(market, k % market.tape.width, market.tape.closes[k])
+    bring_back(market, everybody, start)
+    return value, state, told, count
+
+
+def in_time(
+    market: Market,
+    crowds: dict[int, list[Working]],
+    closing: list[Working],
+    market_at: int,
+    policy: Policy,
+    arrivals: Arrivals,
+    elsewhere: dict[int, Counter[Trade]],
+    events: list[Event],
+) -> list[Working]:
+    """All instruments go along their named paths together, from one arrival to the next. Returns the orders that arrived.
+
+    What *elsewhere* the other path would have traded is without them, so that their trades are ambiguous: another path has another price then.
+    """
+    tape, row = market.tape, market.row
+    opens, start, end = row * tape.width, tape.starts[row], tape.ats[row]
+    for i in range(tape.width):
+        ours = [working for working in closing if working.instrument == i]
+        rising = rises_first(tape, opens + i, policy)
+        elsewhere[i] = trades(attempt(market, crowds[i], ours, opens + i, not rising)[2]) if i in crowds else Counter()
+    arrived: list[Working] = []
+    now = start
+    while now < end:
+        then = min(int(arrivals.next_at()), end) if arrivals.next_at() < end else end
+        told: list[Event] = []
+        for i, crowd in crowds.items():
+            way = points(tape, opens + i, rises_first(tape, opens + i, policy))
+            turns = [tape.opens[opens + i], *way]
+            passed = [way[leg - 1] for leg in (1, 2) if 3 * (now - start) < leg * (end - start) <= 3 * (then - start)]
+            begin, stop = (_price_at(turns, at - start, end - start) for at in (now, then))
+            walk(market, crowd, opens + i, begin, [*passed, stop], told)
+        mark_ambiguous(told, elsewhere, events)
+        now = then
+        if now < end:
+            new = arrivals.arrive(now, events)
+            for working in new:
+                enter(market, working, market_at, crowds, closing)
+            arrived += new
+    return arrived
+
+
+def _price_at(turns: Sequence[float], elapsed: int, whole: int) -> float:
+    """The price on a path of three legs when this much of its time has passed."""
+    leg = min(3 * elapsed // whole, 2)
+    share = (3 * elapsed - leg * whole) / whole
+    return turns[leg] + (turns[leg + 1] - turns[leg]) * share if share < 1.0 else turns[leg + 1]
+
+
+def trades(told: Sequence[Event]) -> Counter[Trade]:
+    """The trades among these events."""
+    return Counter(traded(fill) for fill in told if isinstance(fill, Fill))
 
 
 def relatives(orders: Sequence[Working]) -> tuple[Working, ...]:

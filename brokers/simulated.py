@@ -16,7 +16,7 @@ from brokers import paths, splits
 from brokers.costs import Commission
 from brokers.latency import arrive
 from brokers.matching import Book, Table, Working, numbers
-from brokers.paths import Group, Policy
+from brokers.paths import NAMED, Group, Policy
 from brokers.sessions import market_of
 from brokers.slicing import Parents, Seen, execute
 from brokers.slippage import Slippage
@@ -60,9 +60,10 @@ class Simulated:
     trade before it fills. *latency_seconds* is from a decision to its arrival. *slicing* cuts every plain market order in time.
 
     *path* orders the events inside a bar: "ohlc" and "olhc" name the path, "nearest" goes to the extreme nearer the open first, "pessimistic" and
-    "optimistic" take for each instrument and bar the path that leaves us with less or more. A market-on-open order must be at the market
-    *open_cutoff_seconds* before the open (2 minutes at NASDAQ), a market-on-close order *close_cutoff_seconds* before the close (10 minutes at NYSE);
-    where bars are shorter than a session, only the calendar of an exchange tells which is the last of it.
+    "optimistic" take for each instrument and bar the path that leaves us with less or more. On a named path what reaches the market inside a bar
+    (slices, and orders and cancels after their latency) finds the price of its moment, else it meets the next bar. A market-on-open order must be
+    at the market *open_cutoff_seconds* before the open (2 minutes at NASDAQ), a market-on-close order *close_cutoff_seconds* before the close (10
+    minutes at NYSE); where bars are shorter than a session, only the calendar of an exchange tells which is the last of it.
     """
 
     timing: Literal["next_open", "next_close", "same_close"] = "next_open"
@@ -170,6 +171,8 @@ class SimulatedBroker:
         self._table = Table()
         # The last row that open orders have met.
         self._row = -1
+        # How many events of the bar that is worked the parents have heard of.
+        self._heard = 0
         # What takes time: orders on their way, parents and whose child is which; their processes put events here.
         self._timed = False
         self._env = simpy.Environment(initial_time=int(tape.starts[0]) if len(tape) else 0)
@@ -393,9 +396,21 @@ class SimulatedBroker:
         events, self._arrivals = self._arrivals, []
         return events
 
-    def _settle_parents(self, events: list[Event]) -> None:
-        """Parents follow their children. One is done when nothing of it is left to come."""
-        for parent in self._parents.follow(events):
+    def next_at(self) -> float:
+        """When something will next reach the market: see brokers.paths.Arrivals."""
+        return float(self._env.peek())
+
+    def arrive(self, at: int, events: list[Event]) -> Sequence[Working]:
+        """Let in what reaches the market inside the bar that is worked, by *at*; the new orders."""
+        first = self._sequence
+        self._settle_parents(events, self._heard)
+        self._heard = len(events)
+        events += self._run_to(at, self._row)
+        return [working for working in self._singles.values() if working.sequence > first]
+
+    def _settle_parents(self, events: list[Event], since: int = 0) -> None:
+        """Parents follow their children, in the events *since* some. One is done when nothing of it is left to come."""
+        for parent in self._parents.follow(events[since:] if since else events):
             self._open[parent.order.instrument] -= 1
             if parent.lost:
                 events.append(Ended(parent.order.id, parent.order.instrument, parent.lost, rules.CANCELLED, Reason.CHILDREN_ENDED))
@@ -508,6 +523,7 @@ class SimulatedBroker:
             answers += self.market.take_back(working, self._row)
             left = working.remaining + working.dormant + working.lost
             self.market.empty(working)
+            working.withdrawn = True
             self._forget(working)
             self._close(order, working.instrument, 0, state, reason, answers, of=left)
             self._orphan(working, answers)
@@ -563,6 +579,7 @@ class SimulatedBroker:
             new.group.members = [new if member is old else member for member in new.group.members]
         del self._singles[old.id], self._special[old.id]
         old.remaining = old.dormant = 0
+        old.withdrawn = True
         self._forget(old)
         self._singles[new.id] = self._special[new.id] = new
         self._eager.append(new)
@@ -663,7 +680,9 @@ class SimulatedBroker:
                 touched = [book] if touched is None else [*touched, book]
         if touched is None and self._all_rest:
             return NOTHING
-        if self._table.count and (self._special or touched is not None or self.portfolio.restated or any(working.kind for working in self._eager)):
+        within = self._timed and self._path in NAMED and self._env.peek() < bars.closed_at
+        priced = self._special or touched is not None or self.portfolio.restated
+        if self._table.count and (within or priced or any(working.kind for working in self._eager)):
             self._from_table(row)
         orders = self._eager
         if touched is not None:
@@ -672,23 +691,29 @@ class SimulatedBroker:
             self._into_table(orders, row)
             self.market.begin(row)
             self.market.meet_table(self._table, self._market_at, events)
-        elif orders:
+        elif orders or within:
             self.market.begin(row)
             if (
-                self._special
+                within
+                or self._special
                 or (len(orders) > 1 and paths.crowded(orders, self._path))
                 or (self._path != "pessimistic" and paths.crowded(orders, self._path))
             ):
-                paths.meet(self.market, orders, self._market_at, self._path, events)
+                self._row, self._heard = row - 1, 0
+                orders = paths.meet(self.market, orders, self._market_at, self._path, events, self if within else None)
+                self._row = row
+                if within:
+                    touched = list(self._books.values())
             else:
                 self.market.meet(orders, self._market_at, events)
             self._put_away(orders, touched or ())
             if self._special:
                 self._bury(orders, events)
         if self._parents.of:
-            self._settle_parents(events)
+            self._settle_parents(events, self._heard)
+        self._heard = 0
         if self._timed:
-            # What reaches the market inside a bar, be it an order or a cancel, is too late for it: no path through the bar is named.
+            # What reaches the market inside a bar, be it an order or a cancel, is too late for it, unless the path through it is named.
             late = self._run_to(bars.closed_at, row)
             if self._parents.bell:
                 # Orders that follow the volume hear that these bars have closed.
@@ -743,7 +768,7 @@ class SimulatedBroker:
     def _sweep(self, books: Iterable[Book]) -> None:
         """Set triggers anew, and put books away in which nothing is left."""
         for book in books:
-            if not book.tidy():
+            if not book.tidy() and self._books.get(book.instrument) is book:
                 del self._books[book.instrument]
 
 

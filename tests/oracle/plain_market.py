@@ -220,8 +220,9 @@ def accept(wish: dict[str, Any], world: dict[str, Any]) -> dict[str, Any]:
 def sells_first(batch: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Buys last, and with them what hangs on them."""
     later: list[dict[str, Any]] = []
-    for order in batch:
-        if order["quantity"] >= 0 or leads({"parent": None, "oco": None, **order}, later) is not None:
+    for place, order in enumerate(batch):
+        leader = leads({"parent": None, "oco": None, **order}, batch[:place])
+        if order["quantity"] >= 0 or any(leader is each for each in later):
             later.append(order)
     return [order for order in batch if order not in later] + later
 
