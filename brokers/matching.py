@@ -259,7 +259,7 @@ class Market:
             if working.kind == rules.MARKET:
                 price, moment, taker, working.now = at_market[k], market_at, True, rules.FILLED
             else:
-                price, moment, taker = self._match(working, k)
+                price, moment, taker = self.match(working, k)
             if working.now == rules.FILLED:
                 if moment == rules.AT_OPEN:
                     self.trade(working, k, price, taker, events)
@@ -273,7 +273,7 @@ class Market:
             if working.remaining or working.until != before or working.reason or working.id in self.runs:
                 self.look_back(working, events)
 
-    def _match(self, working: Working, k: int) -> tuple[float, int, bool]:
+    def match(self, working: Working, k: int) -> tuple[float, int, bool]:
         """Where an order with a price of its own meets the bar at place *k* of the tape: (price, moment, is taker)."""
         tape = self.tape
         _, _, _, _, tick_up, tick_down = self.terms[working.instrument]

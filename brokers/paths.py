@@ -135,7 +135,10 @@ def meet(
         met += in_time(market, crowds, closing, market_at, policy, arrivals, elsewhere, events)
     else:
         for i, crowd in crowds.items():
-            if any(working.remaining or working.dormant for working in crowd):
+            lone = alone(crowd) if policy == "pessimistic" else None
+            if lone:
+                prove(market, lone, opens + i, events)
+            elif any(working.remaining or working.dormant for working in crowd):
                 elsewhere[i] = inside(market, crowd, [working for working in closing if working.instrument == i], opens + i, policy, events)
     last: list[Event] = []
     shut(market, closing, last)
@@ -270,6 +273,20 @@ def trade(market: Market, working: Working, k: int, price: float, taker: bool, s
             working.group.traded(working, traded)
         if working.children and standing == standing:
             release(market, working, standing, True)
+
+
+def alone(crowd: Sequence[Working]) -> Working | None:
+    """The stop-limit that is the only one here with prices of its own, and has not been touched: the paths are one to it but for its limit."""
+    priced = [working for working in crowd if working.kind not in (rules.MARKET, rules.MARKET_ON_OPEN) and (working.remaining or working.dormant)]
+    lone = priced[0] if len(priced) == 1 else None
+    return lone if lone and lone.kind == rules.STOP_LIMIT and not (lone.triggered or lone.group or lone.children) else None
+
+
+def prove(market: Market, lone: Working, k: int, events: list[Event]) -> None:
+    """A stop-limit alone trades inside the bar what the bar's close proves."""
+    price, _, taker = market.match(lone, k)
+    if lone.now == rules.FILLED:
+        trade(market, lone, k, price, taker, price, events)
 
 
 def shut(market: Market, closing: Sequence[Working], events: list[Event]) -> None:
@@ -455,13 +472,10 @@ def walk(market: Market, crowd: Sequence[Working], k: int, start: float, points:
                 ratchet(market, working, target)
         now = target
     for working in crowd:
-        if working.remaining and not working.blocked and working.now in (rules.NOT_TOUCHED, rules.NOT_THROUGH) and is_limit(working):
-            touched = reaches(-market.tape.lows[k] if working.remaining > 0 else market.tape.highs[k], _mirrored(working), True)
-            working.now = rules.NOT_THROUGH if touched else rules.NOT_TOUCHED
-
-
-def _mirrored(working: Working) -> float:
-    return -working.limit if working.remaining > 0 else working.limit
+        if working.remaining and not working.blocked and working.now == rules.NOT_TOUCHED and is_limit(working):
+            best = -min(start, *points) if working.remaining > 0 else max(start, *points)
+            if reaches(best, -working.limit if working.remaining > 0 else working.limit, True):
+                working.now = rules.NOT_THROUGH
 
 
 def is_limit(working: Working) -> bool:

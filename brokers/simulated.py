@@ -405,6 +405,11 @@ class SimulatedBroker:
         first = self._sequence
         self._settle_parents(events, self._heard)
         self._heard = len(events)
+        for working in [working for working in self._singles.values() if not (working.remaining or working.dormant)]:
+            # Too late to change it.
+            del self._singles[working.id]
+            self._open[working.instrument] -= 1
+            self._special.pop(working.id, None)
         events += self._run_to(at, self._row)
         return [working for working in self._singles.values() if working.sequence > first]
 

@@ -334,6 +334,11 @@ def pair_of(order: dict[str, Any], world: dict[str, Any]) -> list[dict[str, Any]
     return [other for other in world["orders"].values() if other["oco"] == order["oco"] and not other["refused"]]
 
 
+def hanging_on(order: dict[str, Any], world: dict[str, Any]) -> list[dict[str, Any]]:
+    """The children of an order."""
+    return [child for child in world["orders"].values() if child["parent"] == order["client_id"] and not child["refused"]]
+
+
 def share_what_is_left(pair: list[dict[str, Any]]) -> bool:
     """Whether they are of equal lots in one instrument: then "one's partial fill reduces the other"."""
     return len({(order["symbol"], order["lots"]) for order in pair}) == 1
@@ -387,7 +392,7 @@ def work(world: dict[str, Any]) -> None:
     count = {}
     for symbol in here:
         mine = orders_in(symbol, world)
-        count[symbol] = len(mine)
+        count[symbol] = len([order for order in mine if not order["kind"].startswith("market")])
         for order in mine:
             order["met"], order["acted"], order["fresh"] = False, False, True
 
@@ -398,7 +403,7 @@ def work(world: dict[str, Any]) -> None:
 
     # Between open and close the instruments go their own ways. Where each has one order, it is "by acceptance".
     simple = all(n <= 1 for n in count.values())
-    names = [symbol for symbol in here if count[symbol]]
+    names = [symbol for symbol in here if orders_in(symbol, world)]
     names.sort(key=lambda symbol: list(world["orders"]).index(orders_in(symbol, world)[0]["client_id"]) if orders_in(symbol, world) else -1)
     at_open = world["refused"]
     elsewhere: dict[str, list[dict[str, Any]]] = {}
@@ -580,8 +585,11 @@ def ratchet(order: dict[str, Any], price: float, tick: Fraction) -> None:
 
 def stop_limit_alone(symbol: str, world: dict[str, Any]) -> bool:
     """Work the one order of an instrument, if it is a stop-limit that has not been triggered, by what the bar proves."""
-    mine = orders_in(symbol, world)
+    mine = [order for order in orders_in(symbol, world) if not order["kind"].startswith("market")]
     if not mine or mine[0]["kind"] != "stop_limit" or mine[0]["triggered"] or may_trade(mine[0], world) == 0:
+        return False
+    # What hangs on others, or others on it, is not alone.
+    if len(pair_of(mine[0], world)) > 1 or mine[0]["parent"] is not None or hanging_on(mine[0], world):
         return False
     order, bar = mine[0], world["here"][symbol]
     buying, limit, stop = order["buying"], order["limit"], order["stop"]
