@@ -88,7 +88,11 @@ class AccountMachine(RuleBasedStateMachine):
         self.read = 0
         self.wanted: dict[int, tuple[int, int, float, int]] = {}
         self.filled: dict[int, int] = {}
+        # Of each order the one that it took the place of, if any, back to the first; and what all of these have filled.
+        self.first: dict[int, int] = {}
+        self.in_all: dict[int, int] = {}
         self.followed: dict[int, int] = {}
+        self.tied: set[int] = set()
         self.sent: dict[int, int] = {}
         self.let_pass(((0, 2, -2, 1, 400.0), (0, 2, -2, 1, 400.0)))
 
@@ -214,8 +218,14 @@ class AccountMachine(RuleBasedStateMachine):
             if kind in (rows.ORDER, rows.REPLACED):
                 assert order not in self.wanted
                 self.wanted[order], self.filled[order], self.sent[order] = (i, lots, a, d % 256), 0, self.sent.get(e, at)
-            elif kind == rows.CONDITIONS and e:
-                self.followed[order] = e
+                self.first[order] = self.first.get(e, order)
+                self.in_all.setdefault(order, 0)
+                if e in self.tied:
+                    self.tied.add(order)
+            elif kind == rows.CONDITIONS and (e or lots):
+                self.tied.add(order)
+                if e:
+                    self.followed[order] = e
             elif kind == rows.FILL:
                 taken[i] += abs(lots)
                 self.trade(t, at, i, order, lots, a, b, c, bool(d))
@@ -240,6 +250,7 @@ class AccountMachine(RuleBasedStateMachine):
         """One fill: inside its bar, its order and its limit, and after it was sent."""
         instrument, whole, limit, kind = self.wanted[order]
         self.filled[order] += lots
+        self.in_all[self.first[order]] += lots
         assert (instrument, lots * whole > 0) == (i, True)
         assert abs(self.filled[order]) <= abs(whole)
         assert self.sent[order] < at
@@ -260,8 +271,8 @@ class AccountMachine(RuleBasedStateMachine):
             assert taken[i] <= CAP * self.tape.volume[t, i] or not taken[i]
         for child, parent in self.followed.items():
             if child in self.wanted and parent in self.wanted:
-                part = abs(self.wanted[child][1] * self.filled[parent]) // abs(self.wanted[parent][1])
-                assert abs(self.filled[child]) <= part
+                part = abs(self.wanted[child][1] * self.in_all[parent]) // abs(self.wanted[parent][1])
+                assert abs(self.in_all[child]) <= part
 
     def state_agrees(self) -> None:
         """Cash, positions, equity, what is on its way, and the journal's fold."""
@@ -280,8 +291,11 @@ class AccountMachine(RuleBasedStateMachine):
             assert isinstance(self.session.journal, MemoryJournal)
             state = fold(self.session.journal, self.tape, CASH)
             assert (state.cash, state.lots) == (self.session.portfolio.cash, self.session.portfolio.lots.tobytes())
-            left = {order: x.remaining for order in self.session.broker.open_ids() if (x := self.session.broker.standing(order))}
-            assert {order: lots for order, lots in state.open_orders.items() if order in left} == left
+            for order in self.session.broker.open_ids():
+                standing, left = self.session.broker.standing(order), state.open_orders[order]
+                assert standing is not None
+                # What an order loses to its pair or with its parent is told when it ends.
+                assert standing.remaining == left or (order in self.tied and abs(standing.remaining) < abs(left))
 
 
 # A thousand steps, and ten thousand at night.

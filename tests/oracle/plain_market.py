@@ -246,7 +246,7 @@ def carried(order: dict[str, Any], world: dict[str, Any]) -> bool:
     for other in world["orders"].values():
         # Of a pair only the first that is left counts, and of a child what its parent has let go.
         if is_open(other) and next(each for each in pair_of(other, world) if is_open(each)) is other:
-            lots[other["symbol"]] += may_trade(other, world) * (1 if other["buying"] else -1)
+            lots[other["symbol"]] += may_trade(other, world, True) * (1 if other["buying"] else -1)
     before = lots[order["symbol"]]
     after = lots[order["symbol"]] = before + open_lots(order)
     # "Exits (which reduce abs(position) without crossing zero) always pass": what open orders would sell is "reserved".
