@@ -29,15 +29,15 @@ class Working:
     """
 
     # How every order begins. Most never change these, and an order is made quicker without them.
-    triggered = met = refused = False
+    triggered = met = refused = withdrawn = False
     # Units and money that it traded, the commission that it paid, and what the tiers of the tariff asked of it apart from rebates.
     shares = notional = paid = extra = 0.0
     reason: int = rules.FILLED
     now: int = rules.FILLED
     session = -1
-    # Of orders that hang together, see brokers.paths: lots that wait for the parent, that it let go so far, that were lost to others and why, and
-    # that count as on their way.
-    dormant = released = lost = why_lost = counted = whole = 0
+    # Of orders that hang together, see brokers.paths: lots that wait for the parent, that it let go so far, that were lost to others and why, that
+    # have traded, and that count as on their way.
+    dormant = released = lost = why_lost = done = counted = whole = 0
     parent: Working | None = None
     children: tuple[Working, ...] = ()
     group: Group | None = None
@@ -334,7 +334,7 @@ class Market:
             if working.kind == rules.MARKET:
                 price, moment, taker, working.now = at_market[k], market_at, True, rules.FILLED
             else:
-                price, moment, taker = self._match(working, k)
+                price, moment, taker = self.match(working, k)
             if working.now == rules.FILLED:
                 if moment == rules.AT_OPEN:
                     self.trade(working, k, price, taker, events)
@@ -348,7 +348,7 @@ class Market:
             if working.remaining or working.until != before or working.reason or working.id in self.runs:
                 self.look_back(working, events)
 
-    def _match(self, working: Working, k: int) -> tuple[float, int, bool]:
+    def match(self, working: Working, k: int) -> tuple[float, int, bool]:
         """Where an order with a price of its own meets the bar at place *k* of the tape: (price, moment, is taker)."""
         tape = self.tape
         _, _, _, _, tick_up, tick_down = self.terms[working.instrument]

@@ -18,7 +18,7 @@ from brokers.itemised import COSTS, SLIPPAGES, Regulation, Terms
 from brokers.latency import arrive
 from brokers.margined import market_of
 from brokers.matching import Bill, Book, Slice, Table, Working, numbers
-from brokers.paths import Group, Policy
+from brokers.paths import NAMED, Group, Policy
 from brokers.slicing import Parents, Seen, execute
 from brokers.slippage import Slippage, SlippageModel
 from brokers.venues import Router, Venue, check
@@ -63,9 +63,10 @@ class Simulated:
     trade before it fills. *latency_seconds* is from a decision to its arrival. *slicing* cuts every plain market order in time.
 
     *path* orders the events inside a bar: "ohlc" and "olhc" name the path, "nearest" goes to the extreme nearer the open first, "pessimistic" and
-    "optimistic" take for each instrument and bar the path that leaves us with less or more. A market-on-open order must be at the market
-    *open_cutoff_seconds* before the open (2 minutes at NASDAQ), a market-on-close order *close_cutoff_seconds* before the close (10 minutes at NYSE);
-    where bars are shorter than a session, only the calendar of an exchange tells which is the last of it.
+    "optimistic" take for each instrument and bar the path that leaves us with less or more. On a named path what reaches the market inside a bar
+    (slices, and orders and cancels after their latency) finds the price of its moment, else it meets the next bar. A market-on-open order must be
+    at the market *open_cutoff_seconds* before the open (2 minutes at NASDAQ), a market-on-close order *close_cutoff_seconds* before the close (10
+    minutes at NYSE); where bars are shorter than a session, only the calendar of an exchange tells which is the last of it.
 
     *commission* and *slippage* may be models of one's own, see brokers.costs and brokers.slippage. *regulation* "us_equities" is the dated schedule
     of US fees on sales (off by default: no data says that its symbols are US shares), and *levies* are dated fees of one's own on top. With *venues*
@@ -205,6 +206,8 @@ class SimulatedBroker:
         self._table = Table()
         # The last row that open orders have met.
         self._row = -1
+        # How many events of the bar that is worked the parents have heard of.
+        self._heard = 0
         # What takes time: orders on their way, parents and whose child is which; their processes put events here.
         self._timed = False
         self._env = simpy.Environment(initial_time=int(tape.starts[0]) if len(tape) else 0)
@@ -292,7 +295,7 @@ class SimulatedBroker:
                 _, stop, reason = rules.place(lots, rules.STOP, limit, stop, tick_up, tick_down)
         else:
             limit, stop, reason = rules.place(lots, kind, limit, stop, tick_up, tick_down)
-        if conditions and conditions.parent and (parent is None or not parent.remaining):
+        if conditions and conditions.parent and (parent is None or not (parent.remaining or parent.dormant)):
             reason = Reason.PARENT_ENDED
         elif kind == rules.MARKET_ON_CLOSE and not self.market.knows_closes:
             reason = Reason.NO_AUCTION
@@ -350,6 +353,10 @@ class SimulatedBroker:
         singles = [working for working in self._singles.values() if working.sequence > first and working.kind == rules.MARKET]
         new = (self._table.ints[batches.SEQUENCE] > first) & (self._table.ints[batches.KIND] == rules.MARKET)
         self.market.begin(row)
+        if self._special and new.any():
+            self._from_table(row)
+            singles = [working for working in self._eager if working.sequence > first and working.kind == rules.MARKET]
+            new = new[:0]
         if new.any():
             table = self._table.split(new)
             for working in singles:
@@ -359,6 +366,12 @@ class SimulatedBroker:
                 table.join(Table.of(singles))
             self.market.meet_table(table, rules.AT_CLOSE, answers)
             self._table.join(table)
+        elif self._special:
+            waiting = [working for working in self._eager if working not in singles]
+            paths.meet(self.market, singles, rules.AT_CLOSE, self._path, answers)
+            self._put_away(singles, ())
+            self._eager = sorted([*waiting, *self._eager], key=_by_sequence)
+            self._bury(singles, answers)
         else:
             self.market.meet(singles, rules.AT_CLOSE, answers)
             self._put_away(self._eager, ())
@@ -418,9 +431,26 @@ class SimulatedBroker:
         events, self._arrivals = self._arrivals, []
         return events
 
-    def _settle_parents(self, events: list[Event]) -> None:
-        """Parents follow their children. One is done when nothing of it is left to come."""
-        for parent in self._parents.follow(events):
+    def next_at(self) -> float:
+        """When something will next reach the market: see brokers.paths.Arrivals."""
+        return float(self._env.peek())
+
+    def arrive(self, at: int, events: list[Event]) -> Sequence[Working]:
+        """Let in what reaches the market inside the bar that is worked, by *at*; the new orders."""
+        first = self._sequence
+        self._settle_parents(events, self._heard)
+        self._heard = len(events)
+        for working in [working for working in self._singles.values() if not (working.remaining or working.dormant)]:
+            # Too late to change it.
+            del self._singles[working.id]
+            self._open[working.instrument] -= 1
+            self._special.pop(working.id, None)
+        events += self._run_to(at, self._row)
+        return [working for working in self._singles.values() if working.sequence > first]
+
+    def _settle_parents(self, events: list[Event], since: int = 0) -> None:
+        """Parents follow their children, in the events *since* some. One is done when nothing of it is left to come."""
+        for parent in self._parents.follow(events[since:] if since else events):
             self._open[parent.order.instrument] -= 1
             if parent.lost:
                 events.append(Ended(parent.order.id, parent.order.instrument, parent.lost, rules.CANCELLED, Reason.CHILDREN_ENDED))
@@ -431,7 +461,8 @@ class SimulatedBroker:
         """The open order with this id, if there is one."""
         if order in self._singles:
             working = self._singles[order]
-            return Standing(working.order, working.order.lots - working.remaining, working.remaining)
+            left = working.remaining + working.dormant
+            return Standing(working.order, working.order.lots - working.lost - left, left)
         if order in self._parents.open:
             parent = self._parents.open[order]
             return Standing(parent.order, parent.order.lots - parent.remaining, parent.remaining - parent.lost)
@@ -536,6 +567,7 @@ class SimulatedBroker:
             answers += self.market.take_back(working, self._row)
             left = working.remaining + working.dormant + working.lost
             self.market.empty(working)
+            working.withdrawn = True
             self._forget(working)
             self._close(order, working.instrument, 0, state, reason, answers, of=left)
             self._orphan(working, answers)
@@ -549,26 +581,38 @@ class SimulatedBroker:
         else:
             self._sweep((self._books[working.instrument],))
 
+    def _bury(self, met: Sequence[Working], answers: list[Event]) -> None:
+        """End what hung on those that ended in the bar that they *met*, and has not met it itself."""
+        for working in met:
+            if not (working.remaining or working.dormant):
+                if working.children:
+                    self._orphan(working, answers)
+                if working.group:
+                    for member in working.group.members:
+                        self._end_empty(member, answers)
+
     def _orphan(self, parent: Working, answers: list[Event]) -> None:
         """What children of an order that ended still wait for will not come; those that have nothing else end."""
+        paths.abandon(parent)
         for child in parent.children:
-            if child.dormant and child.id in self._singles:
-                if child.remaining:
-                    child.lost, child.dormant, child.why_lost = child.lost + child.dormant, 0, Reason.PARENT_ENDED
-                else:
-                    self._withdraw(child.id, rules.CANCELLED, Reason.PARENT_ENDED, answers)
+            self._end_empty(child, answers)
+
+    def _end_empty(self, working: Working, answers: list[Event]) -> None:
+        """End an open order that has nothing left to trade."""
+        if working.id in self._singles and not (working.remaining or working.dormant):
+            self._withdraw(working.id, rules.CANCELLED, working.why_lost, answers)
 
     def _change_linked(self, wish: Replace, old: Working, limit: float, stop: float, answers: list[Event]) -> None:
         """Give an order that others hang on new prices: the one that takes its place keeps its ties, and its quantity."""
-        if wish.lots != old.whole:
+        if wish.lots != old.order.lots:
             answers.append(Ended(wish.id, old.instrument, wish.lots, rules.REJECTED, Reason.LINKED))
             return
         left = old.remaining + old.dormant
         answers += self.market.take_back(old, self._row)
         self._sequence += 1
-        new = copy(old)
+        new, lost = copy(old), old.lost
         new.order = old.order._replace(id=wish.id, lots=left, limit=limit, stop=stop, client_id="")
-        new.id, new.sequence, new.since, new.until = wish.id, self._sequence, self._row, self._row
+        new.id, new.sequence, new.since, new.until, new.lost = wish.id, self._sequence, self._row, self._row, 0
         _, _, _, _, tick_up, tick_down = self.market.terms[old.instrument]
         new.limit, new.stop, _ = rules.place(old.whole, min(old.kind, rules.TRAILING_STOP), limit, stop, tick_up, tick_down)
         for child in new.children:
@@ -579,11 +623,12 @@ class SimulatedBroker:
             new.group.members = [new if member is old else member for member in new.group.members]
         del self._singles[old.id], self._special[old.id]
         old.remaining = old.dormant = 0
+        old.withdrawn = True
         self._forget(old)
         self._singles[new.id] = self._special[new.id] = new
         self._eager.append(new)
         new.is_eager = True
-        answers += (Ended(old.id, old.instrument, left, rules.REPLACED, Reason.ASKED), Replaced(new.order, old.id))
+        answers += (Ended(old.id, old.instrument, left + lost, rules.REPLACED, Reason.ASKED), Replaced(new.order, old.id))
 
     def _end_column(self, ints: list[int], state: int, reason: int, answers: list[Event]) -> None:
         """End an order that was taken out of the table."""
@@ -693,7 +738,8 @@ class SimulatedBroker:
                 touched = [book] if touched is None else [*touched, book]
         if touched is None and self._all_rest:
             return NOTHING
-        joined = self._special or self._parents.of or touched is not None or self.portfolio.restated
+        within = self._timed and self._path in NAMED and self._env.peek() < bars.closed_at
+        joined = within or self._special or self._parents.of or touched is not None or self.portfolio.restated
         if self._table.count and (joined or any(working.kind for working in self._eager)):
             self._from_table(row)
         orders = self._eager
@@ -703,24 +749,29 @@ class SimulatedBroker:
             self._into_table(orders, row)
             self.market.begin(row)
             self.market.meet_table(self._table, self._market_at, events)
-        elif orders:
+        elif orders or within:
             self.market.begin(row)
             if (
-                self._special
+                within
+                or self._special
                 or (len(orders) > 1 and paths.crowded(orders, self._path))
                 or (self._path != "pessimistic" and paths.crowded(orders, self._path))
             ):
-                paths.meet(self.market, orders, self._market_at, self._path, events)
-                for working in orders:
-                    if working.children and not working.remaining:
-                        self._orphan(working, events)
+                self._row, self._heard = row - 1, 0
+                orders = paths.meet(self.market, orders, self._market_at, self._path, events, self if within else None)
+                self._row = row
+                if within:
+                    touched = list(self._books.values())
             else:
                 self.market.meet(orders, self._market_at, events)
             self._put_away(orders, touched or ())
+            if self._special:
+                self._bury(orders, events)
         if self._parents.of:
-            self._settle_parents(events)
+            self._settle_parents(events, self._heard)
+        self._heard = 0
         if self._timed:
-            # What reaches the market inside a bar, be it an order or a cancel, is too late for it: no path through the bar is named.
+            # What reaches the market inside a bar, be it an order or a cancel, is too late for it, unless the path through it is named.
             late = self._run_to(bars.closed_at, row)
             if self._parents.bell:
                 # Orders that follow the volume hear that these bars have closed.
@@ -775,7 +826,7 @@ class SimulatedBroker:
     def _sweep(self, books: Iterable[Book]) -> None:
         """Set triggers anew, and put books away in which nothing is left."""
         for book in books:
-            if not book.tidy():
+            if not book.tidy() and self._books.get(book.instrument) is book:
                 del self._books[book.instrument]
 
 
@@ -785,12 +836,15 @@ def _said(model: object) -> str:
 
 
 def _sells_first(wishes: Sequence[Wish]) -> list[Wish]:
-    """Single buys last, and with them what changes them; else as they were."""
+    """Single buys last, and with them what changes them or hangs on them; else as they were."""
     first: list[Wish] = []
     last: list[Wish] = []
     buys: set[int] = set()
     for wish in wishes:
-        waits = wish.lots > 0 if isinstance(wish, Order) else isinstance(wish, Cancel | Replace) and wish.order in buys
+        if isinstance(wish, Order):
+            waits = wish.lots > 0 or (wish.conditions is not None and not buys.isdisjoint((wish.conditions.parent, wish.conditions.oco)))
+        else:
+            waits = isinstance(wish, Cancel | Replace) and wish.order in buys
         if waits and isinstance(wish, Order | Replace):
             buys.add(wish.id)
         (last if waits else first).append(wish)

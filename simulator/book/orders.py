@@ -82,7 +82,7 @@ class Reason(IntEnum):
     CHILDREN_ENDED = 25
     DEADLINE = 26
     PARENT = rules.PARENT
-    PARENT_ENDED = 28
+    PARENT_ENDED = rules.PARENT_ENDED
     OCO = rules.OCO
     AUCTION = rules.AUCTION
     GOOD_TILL = rules.GOOD_TILL

@@ -112,6 +112,10 @@ def ticket(order: Any, place: str, name: str) -> Ticket:
             raise OrderError(f"{place}: a {name} order takes no {key}, had {value}")
     if trails and (made.trail == made.trail) == (made.trail_fraction == made.trail_fraction):
         raise OrderError(f"{place}: a trailing_stop order needs trail, in price, or trail_percent, and not both")
+    if made.trail <= 0.0:
+        raise OrderError(f"{place}: trail must be above 0, was {made.trail}")
+    if percent <= 0.0 or percent >= 100.0:
+        raise OrderError(f"{place}: trail_percent must be in (0, 100), was {percent}")
     if not trails and made.trail_fraction == made.trail_fraction:
         raise OrderError(f"{place}: a {name} order takes no trail_percent")
     if (made.tif == TimeInForce.GTD) != (made.until > 0):

@@ -60,6 +60,7 @@ EMPTY: Final = 17
 NO_PRICE: Final = 18
 BAD_PRICE: Final = 19
 PARENT: Final = 27
+PARENT_ENDED: Final = 28
 OCO: Final = 29
 AUCTION: Final = 30
 GOOD_TILL: Final = 31
@@ -148,9 +149,13 @@ def trail(lots: int, extreme: float, amount: float, fraction: float, tick_up: fl
     extreme, behind it, on the grid, rounded away from the market as stops are not: buys up, sells down.
     """
     behind = extreme * fraction if fraction > 0.0 else amount
-    if lots > 0:
-        return on_grid(extreme + behind, tick_up, tick_down, True)
-    return on_grid(extreme - behind, tick_up, tick_down, False)
+    level = extreme + behind if lots > 0 else extreme - behind
+    # A sum of decimal numbers is a decimal number: what only rounding keeps from the grid, or without one from nine decimals, is on it.
+    up, down = (tick_up, tick_down) if tick_up > 0.0 else (1.0, 1e9)
+    nearest = floor(level * down / up + 0.5) * up / down
+    if abs(level - nearest) <= 1e-9 * up / down if tick_up > 0.0 else abs(level - nearest) <= 4e-16 * (extreme + behind):
+        return nearest
+    return on_grid(level, tick_up, tick_down, lots > 0)
 
 
 def meet(

@@ -279,7 +279,7 @@ class View:
         if kind or tif:
             self._check(kind, tif)
             if kind == rules.TRAILING_STOP or tif == rules.GTD:
-                conditions = Conditions(trail, trail_fraction, until)
+                conditions = self._conditions(kind, tif, trail, trail_fraction, until)
         ids = self.ids
         ids.last = made = ids.last + 1
         # The same as calling Order, at half the price.
@@ -290,6 +290,14 @@ class View:
         for word, given, known in (("kind", kind, OrderKind), ("tif", tif, TimeInForce)):
             if not isinstance(given, int) or given not in set(known):
                 raise ViewError(f"{word} must be one of {', '.join(f'{known.__name__}.{x.name}' for x in known)}, was {given!r}")
+
+    def _conditions(self, kind: int, tif: int, trail: float, trail_fraction: float, until: int) -> Conditions:
+        """What a trailing stop and a GTD order need."""
+        if kind == rules.TRAILING_STOP and not (trail > 0.0) ^ (0.0 < trail_fraction < 1.0):
+            raise ViewError(f"a trailing stop needs trail above 0, or trail_fraction in (0, 1), and not both; was {trail!r} and {trail_fraction!r}")
+        if tif == rules.GTD and not until > 0:
+            raise ViewError(f"a GTD order needs until, in UTC nanoseconds, was {until!r}")
+        return Conditions(trail, trail_fraction, until)
 
     def oto(self, first: Order, *then: Order) -> list[Order]:
         """One triggers other: the orders *then* wait for *first*, and may trade what it has filled, in proportion to their lots.

@@ -37,7 +37,10 @@ STATE_OF = {
 
 
 class FillRow(NamedTuple):
-    """A trade: signed units, the price paid, commission, money lost to slippage, the close of its bar in UTC nanoseconds, and its venue, if known."""
+    """A trade: signed units, the price paid, commission, money lost to slippage, the close of its bar in UTC nanoseconds, and its venue, if known.
+
+    An *ambiguous* one hangs on the order of events inside its bar: see book.fills.Fill.
+    """
 
     client_id: str
     bar: int
@@ -48,6 +51,7 @@ class FillRow(NamedTuple):
     slippage: float
     order: int
     at: int
+    ambiguous: bool = False
     venue: str = ""
 
 
@@ -284,8 +288,10 @@ class Result:
         instruments, name = self.tape.instruments, self._name
         venues = map(venue_of, self.items["d"].tolist()) if len(self.items) else repeat("")
         return [
-            FillRow(name(order), bar, instruments[i].units(lots), price, commission, instruments[i].symbol, slippage, order, at, venue)
-            for bar, (at, _, _, i, order, lots, price, slippage, commission, _, _), venue in zip(bars, fills.tolist(), venues)  # noqa: B905
+            FillRow(
+                name(order), bar, instruments[i].units(lots), price, commission, instruments[i].symbol, slippage, order, at, bool(ambiguous), venue
+            )
+            for bar, (at, _, _, i, order, lots, price, slippage, commission, _, ambiguous), venue in zip(bars, fills.tolist(), venues)  # noqa: B905
         ]
 
     @cached_property

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
 
-from simulator.loop import journal
 from simulator.report import metrics
 
 if TYPE_CHECKING:
@@ -67,10 +66,7 @@ def measure(chosen: Result, runs: Mapping[str, Result]) -> Uncertainty:
 
 def ambiguous(result: Result) -> tuple[FillRow, ...]:
     """The trades of a run that hang on the order of events inside their bar."""
-    table = result.journal_table()
-    fills = table[table["kind"] == journal.FILL]
-    assert len(fills) == len(result.fills)
-    return tuple(result.fills[k] for k in np.flatnonzero(fills["e"] == 1).tolist())
+    return tuple(fill for fill in result.fills if fill.ambiguous)
 
 
 def _last(result: Result) -> float:

@@ -236,7 +236,9 @@ class RiskEngine:
                 if conditions and (conditions.parent or conditions.oco not in (0, wish.id)):
                     # It follows another order, and trades at most what that one had or would have: only together can they be looked at.
                     leader = conditions.parent or conditions.oco
-                    if any(refusal.order.id == leader for refusal in refused if isinstance(refusal.order, Order)):
+                    if not lots:
+                        refused.append(Refusal(wish, Reason.EMPTY))
+                    elif any(refusal.order.id == leader for refusal in refused if isinstance(refusal.order, Order)):
                         refused.append(Refusal(wish, Reason.PARENT_ENDED))
                     else:
                         approved.append(wish)

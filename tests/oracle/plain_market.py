@@ -68,6 +68,8 @@ def simulate(
             # "one volume budget per (instrument, bar) = floor(cap x V + 1e-9) to lots, shared by all our orders"
             bar["budget"] = volume_budget(participation, bar["volume"], world["lot"])
         world["here"], world["now"], world["taken"] = here, now, dict.fromkeys(here, 0)
+        for order in world["orders"].values():
+            order["filled_before"], order["filled_at_close"] = order["filled"], 0
 
         # "2 expiries": a good-till date that has passed.
         for order in world["orders"].values():
@@ -81,10 +83,12 @@ def simulate(
         end_immediate(world)
 
         # "DAY orders end at that session's close": a daily bar is a session, so the first instant after acceptance, bar or no bar.
+        # A good-till date is over with its last bar.
         for order in alive:
-            if order["tif"] == "DAY" and is_open(order) and closes_session(order["sent"] + 1, now, instants):
+            over = order["tif"] == "DAY" and closes_session(order["sent"] + 1, now, instants)
+            if is_open(order) and (over or (order["tif"] == "GTD" and instant >= order["until"])):
                 order["state"] = "expired"
-        end_linked(world)
+                end_linked(world)
 
         # "4 mark to market": "its last mark stays" where there is no bar.
         for symbol, bar in here.items():
@@ -93,7 +97,7 @@ def simulate(
         # "7 pre-trade checks and acceptance of new orders". "Sells before buys inside one batch" in a cash account.
         batch = [dict(order) for order in orders if order["bar"] == now]
         if account == "cash":
-            batch = [order for order in batch if order["quantity"] < 0] + [order for order in batch if not order["quantity"] < 0]
+            batch = sells_first(batch)
         fresh = []
         for wish in batch:
             first = world["orders"].get(wish["client_id"])
@@ -105,20 +109,31 @@ def simulate(
             order = accept(wish, world)
             if is_open(order) and not carried(order, world):
                 order["state"] = "rejected"
+            # What hangs on an order that was refused is refused with it.
+            leader = leads(order, fresh)
+            if leader is not None and leader["state"] == "rejected":
+                order["state"] = "rejected"
+            order["refused"] = order["state"] == "rejected"
             world["orders"][wish["client_id"]] = order
             fresh.append(order)
         end_linked(world)
 
         # "`same_close`: a market order fills at C of its own bar and is booked and marked in that step; other kinds wait for the next bar."
         if timing == "same_close":
+            for order in fresh:
+                if order["tif"] == "GTD" and order["kind"] == "market" and is_open(order) and instant > order["until"]:
+                    order["state"] = "expired"
+                    end_linked(world)
             ours = [order for order in fresh if order["kind"] == "market" and is_open(order)]
             legs = {symbol: (bar["close"], bar["close"]) for symbol, bar in here.items() if bar["volume"] > 0}
             move(CLOSE, legs, world, [order["client_id"] for order in ours])
             end_immediate(world)
             # The session that they could first trade in is the one that closes now.
             for order in ours:
-                if order["tif"] == "DAY" and is_open(order) and closes_session(now, now, instants):
+                over = order["tif"] == "DAY" and closes_session(now, now, instants)
+                if is_open(order) and (over or (order["tif"] == "GTD" and instant >= order["until"])):
                     order["state"] = "expired"
+                    end_linked(world)
             end_linked(world)
 
         # "equity = cash + sum(quantity x mark)"
@@ -181,9 +196,12 @@ def accept(wish: dict[str, Any], world: dict[str, Any]) -> dict[str, Any]:
         "sent": world["now"],
         "triggered": False,
         "filled": 0,
+        "filled_before": 0,
+        "filled_at_close": 0,
         "notional": 0.0,
         "charged": 0.0,
         "state": "accepted",
+        "refused": False,
         # Of the bar that it meets: whether it was there, whether it has acted, and whether it has yet to look at the price where it stands.
         "met": False,
         "acted": False,
@@ -192,23 +210,43 @@ def accept(wish: dict[str, Any], world: dict[str, Any]) -> dict[str, Any]:
     # "a zero order is rejected with a reason"; nor is there a price of zero.
     if order["lots"] == 0 or any(price is not None and not price > 0 for price in (order["limit"], order["stop"])):
         order["state"] = "rejected"
-    # The level of a trailing stop starts from the close at which it was sent; that of a child, from the price at which its parent fills.
-    if order["kind"] == "trailing_stop" and stop is None and order["parent"] is None:
-        if order["symbol"] not in world["marks"]:
-            order["state"] = "rejected"
-        else:
-            ratchet(order, world["marks"][order["symbol"]], world["tick"])
+    # The level of a trailing stop starts from the close at which it was sent, or where there was none from the first price; that of a child, from
+    # the price at which its parent fills.
+    if order["kind"] == "trailing_stop" and order["parent"] is None and order["symbol"] in world["marks"]:
+        ratchet(order, world["marks"][order["symbol"]], world["tick"])
     return order
+
+
+def sells_first(batch: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Buys last, and with them what hangs on them."""
+    later: list[dict[str, Any]] = []
+    for place, order in enumerate(batch):
+        leader = leads({"parent": None, "oco": None, **order}, batch[:place])
+        if order["quantity"] >= 0 or any(leader is each for each in later):
+            later.append(order)
+    return [order for order in batch if order not in later] + later
+
+
+def leads(order: dict[str, Any], fresh: list[dict[str, Any]]) -> dict[str, Any] | None:
+    """The order that this one hangs on: its parent, or the first of its pair."""
+    for other in fresh:
+        if other["client_id"] == order["parent"] or (order["parent"] is None and order["oco"] is not None and other.get("oco") == order["oco"]):
+            return other
+    return None
 
 
 def carried(order: dict[str, Any], world: dict[str, Any]) -> bool:
     """Whether a margin account's leverage limit lets the order be sent: "at close marks, post-trade, open orders counted"."""
     if world["account"] == "cash" or world["leverage_max"] is None:
         return True
+    # What follows another order trades at most what that one had or would have: it is looked at when it fills.
+    if order["parent"] is not None or any(other["oco"] == order["oco"] is not None and is_open(other) for other in world["orders"].values()):
+        return True
     lots = dict(world["lots"])
     for other in world["orders"].values():
-        if is_open(other):
-            lots[other["symbol"]] += open_lots(other)
+        # Of a pair only the first that is left counts, and of a child what its parent has let go.
+        if is_open(other) and next(each for each in pair_of(other, world) if is_open(each)) is other:
+            lots[other["symbol"]] += may_trade(other, world, True) * (1 if other["buying"] else -1)
     before = lots[order["symbol"]]
     after = lots[order["symbol"]] = before + open_lots(order)
     # "Exits (which reduce abs(position) without crossing zero) always pass": what open orders would sell is "reserved".
@@ -293,7 +331,12 @@ def pair_of(order: dict[str, Any], world: dict[str, Any]) -> list[dict[str, Any]
     """The orders of which one cancels the other, this one included."""
     if order["oco"] is None:
         return [order]
-    return [other for other in world["orders"].values() if other["oco"] == order["oco"]]
+    return [other for other in world["orders"].values() if other["oco"] == order["oco"] and not other["refused"]]
+
+
+def hanging_on(order: dict[str, Any], world: dict[str, Any]) -> list[dict[str, Any]]:
+    """The children of an order."""
+    return [child for child in world["orders"].values() if child["parent"] == order["client_id"] and not child["refused"]]
 
 
 def share_what_is_left(pair: list[dict[str, Any]]) -> bool:
@@ -301,14 +344,19 @@ def share_what_is_left(pair: list[dict[str, Any]]) -> bool:
     return len({(order["symbol"], order["lots"]) for order in pair}) == 1
 
 
-def may_trade(order: dict[str, Any], world: dict[str, Any]) -> int:
+def may_trade(order: dict[str, Any], world: dict[str, Any], later: bool = False) -> int:
     """Lots that the order may trade now: a child in proportion to what its parent has filled, "held quantities" of a pair only once."""
     pair = pair_of(order, world)
     gone = sum(other["filled"] for other in pair) if share_what_is_left(pair) else order["filled"]
     whole: int = abs(order["lots"])
     if order["parent"] is not None:
         parent = world["orders"][order["parent"]]
-        whole = 0 if parent["lots"] == 0 else whole * parent["filled"] // abs(parent["lots"])
+        # "An order sent because of a fill meets the next bar (default), or only the path after that fill": of two instruments no path tells.
+        # After a fill at the close there is no path left in the bar.
+        filled = parent["filled"] - (0 if later else parent["filled_at_close"])
+        if parent["symbol"] != order["symbol"] and not later:
+            filled = parent["filled_before"]
+        whole = 0 if parent["lots"] == 0 else whole * filled // abs(parent["lots"])
     return max(whole - int(gone), 0)
 
 
@@ -326,7 +374,7 @@ def end_linked(world: dict[str, Any]) -> None:
                 over = bool(others) and sum(other["filled"] for other in pair) >= abs(order["lots"])
             else:
                 over = any(other["filled"] for other in others)
-            orphan = order["parent"] is not None and not is_open(world["orders"][order["parent"]]) and may_trade(order, world) == 0
+            orphan = order["parent"] is not None and not is_open(world["orders"][order["parent"]]) and may_trade(order, world, True) == 0
             if over or orphan:
                 order["state"] = "cancelled"
                 again = True
@@ -344,7 +392,7 @@ def work(world: dict[str, Any]) -> None:
     count = {}
     for symbol in here:
         mine = orders_in(symbol, world)
-        count[symbol] = len(mine)
+        count[symbol] = len([order for order in mine if not order["kind"].startswith("market")])
         for order in mine:
             order["met"], order["acted"], order["fresh"] = False, False, True
 
@@ -355,7 +403,7 @@ def work(world: dict[str, Any]) -> None:
 
     # Between open and close the instruments go their own ways. Where each has one order, it is "by acceptance".
     simple = all(n <= 1 for n in count.values())
-    names = [symbol for symbol in here if count[symbol]]
+    names = [symbol for symbol in here if orders_in(symbol, world)]
     names.sort(key=lambda symbol: list(world["orders"]).index(orders_in(symbol, world)[0]["client_id"]) if orders_in(symbol, world) else -1)
     at_open = world["refused"]
     elsewhere: dict[str, list[dict[str, Any]]] = {}
@@ -495,6 +543,8 @@ def when(order: dict[str, Any], moment: int, start: float, end: float, world: di
         return crossed if (end <= crossed <= start if buying else start <= crossed <= end) else None
     # "O >= S: gap, at O. Else H >= S: at S."
     stop = order["stop"]
+    if stop is None:
+        return None
     if order["fresh"] and (start >= stop if buying else start <= stop):
         return start
     return stop if (start <= stop <= end if buying else end <= stop <= start) else None
@@ -518,7 +568,7 @@ def act(order: dict[str, Any], moment: int, price: float, world: dict[str, Any])
 def ratchet_all(symbol: str, price: float, world: dict[str, Any]) -> None:
     """ "The old level is tested first, then it ratchets with the extreme that the path has reached"."""
     for order in orders_in(symbol, world):
-        if order["kind"] == "trailing_stop" and not order["triggered"] and order["stop"] is not None:
+        if order["kind"] == "trailing_stop" and not order["triggered"] and may_trade(order, world):
             ratchet(order, price, world["tick"])
 
 
@@ -535,8 +585,11 @@ def ratchet(order: dict[str, Any], price: float, tick: Fraction) -> None:
 
 def stop_limit_alone(symbol: str, world: dict[str, Any]) -> bool:
     """Work the one order of an instrument, if it is a stop-limit that has not been triggered, by what the bar proves."""
-    mine = orders_in(symbol, world)
+    mine = [order for order in orders_in(symbol, world) if not order["kind"].startswith("market")]
     if not mine or mine[0]["kind"] != "stop_limit" or mine[0]["triggered"] or may_trade(mine[0], world) == 0:
+        return False
+    # What hangs on others, or others on it, is not alone.
+    if len(pair_of(mine[0], world)) > 1 or mine[0]["parent"] is not None or hanging_on(mine[0], world):
         return False
     order, bar = mine[0], world["here"][symbol]
     buying, limit, stop = order["buying"], order["limit"], order["stop"]
@@ -575,6 +628,7 @@ def trade(order: dict[str, Any], moment: int, reference: float, taker: bool, sta
         return
     taken[symbol] += lots
     order["filled"] += lots
+    order["filled_at_close"] += lots if moment == CLOSE else 0
     order["notional"], order["charged"] = notional, charged
     order["state"] = "filled" if order["filled"] == abs(order["lots"]) else "partially_filled"
     world["lots"][symbol] += signed_lots
@@ -595,9 +649,10 @@ def trade(order: dict[str, Any], moment: int, reference: float, taker: bool, sta
     )
     # "a child never fills before its parent on the path": from here on it may.
     for child in world["orders"].values():
-        if child["parent"] == order["client_id"] and is_open(child) and may_trade(child, world) > 0:
-            child["acted"], child["fresh"] = False, True
-            if child["kind"] == "trailing_stop" and child["stop"] is None:
+        if child["parent"] == order["client_id"] and child["symbol"] == symbol and is_open(child) and may_trade(child, world, True) > 0:
+            if moment != CLOSE:
+                child["acted"], child["fresh"] = False, True
+            if child["kind"] == "trailing_stop":
                 ratchet(child, standing, world["tick"])
     end_linked(world)
 
@@ -618,6 +673,8 @@ def slipped(order: dict[str, Any], reference: float, taker: bool, taken: float, 
         price = reference * (1 + sign * model.get("k", 0.1) * share * share)
     else:
         price = reference
+    # Nobody pays to be rid of what is sold.
+    price = max(price, 0.0)
     if order["kind"] in ("limit", "stop_limit"):
         price = min(price, order["limit"]) if order["buying"] else max(price, order["limit"])
     return price
