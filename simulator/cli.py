@@ -187,7 +187,7 @@ def rehearse(
         spent = Spent(perf_counter() - began, FITTING.seconds - fitted)
 
     console = _console()
-    standing = None if result.interrupted else ledger.look(result, "A rehearsal is not written down there")
+    standing = None if result.interrupted else ledger.look(result)
     _table(console, _outcome(result, spent, standing))
     console.print(f"\njournal file: {file}", soft_wrap=True)
     if result.interrupted:

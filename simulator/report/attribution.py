@@ -38,8 +38,9 @@ def attribution(result: Result, by: Literal["instrument", "sleeve"] = "instrumen
     """The profit of a run by *instrument*, or by *sleeve*: the largest first, and then the whole account (`ACCOUNT`).
 
     A sleeve is what stands before the first "/" in the client_id of an order; orders without one belong to the sleeve "". What an instrument brings
-    without a trade belongs to the sleeves that hold it, by how much they hold. The account has what belongs to nobody and what the rounding of
-    each booking left, so that `math.fsum` of the totals is the last equity less the starting capital, to the last bit.
+    without a trade belongs to the sleeves that hold it, by how much they hold. Prices of another currency count at the rate of their bar. The
+    account has what belongs to nobody, what rates did to its balances, and what the rounding of each booking left, so that `math.fsum` of the totals
+    is the last equity less the starting capital, to the last bit.
     """
     if not result.rows:
         return []
@@ -86,19 +87,25 @@ def _flows(result: Result) -> _Flows:
     table = table[np.isin(table["kind"], (rows.FILL, rows.BOOKED, rows.RESCALED))]
     flows = _Flows({}, defaultdict(list), defaultdict(list), defaultdict(list), defaultdict(list))
     sizes, fills = tape.terms[:, 3].tolist(), iter(result.fills)
+    rates = [result.rates(i) for i in range(tape.width)]
+
+    def rate(i: int, bar: int) -> float:
+        known = rates[i]
+        return 1.0 if known is None else float(known[bar])
+
     for bar, (_, _, kind, i, _, lots, a, b, c, _, _) in zip(times_to_rows(tape, table["at"]).tolist(), table.tolist(), strict=True):
         if kind == rows.FILL:
             key = sleeve_of(next(fills).client_id), i
             if bar < result.rows:
                 flows.lots[key] = flows.lots.get(key, 0) + lots
-                flows.prices[key] += -lots * sizes[i] * a, b
+                flows.prices[key] += -lots * sizes[i] * a * rate(i, bar), b
                 flows.slippage[key].append(b)
                 flows.commission[key].append(c)
         elif bar < result.rows and i >= 0:
-            _share(flows, i, kind == rows.BOOKED, lots, a + b)
+            _share(flows, i, kind == rows.BOOKED, lots, (a + b) * rate(i, bar))
     for (sleeve, i), lots in flows.lots.items():
         if lots:
-            flows.prices[sleeve, i].append(float(lots) * sizes[i] * float(tape.marks[result.rows - 1, i]))
+            flows.prices[sleeve, i].append(float(lots) * sizes[i] * float(tape.marks[result.rows - 1, i]) * rate(i, result.rows - 1))
     return flows
 
 

@@ -66,8 +66,10 @@ def turnover_of(result: Result) -> Measured:
     sessions = result.tape.sessions[: result.rows]
     ends = session_ends(sessions)
     traded = np.zeros(len(ends))
-    multipliers = {x.symbol: x.multiplier for x in result.tape.instruments}
+    multipliers = {x.symbol: (x.multiplier, result.rates(i)) for i, x in enumerate(result.tape.instruments)}
     for fill in result.fills:
         if fill.bar < result.rows:
-            traded[np.searchsorted(ends, fill.bar)] += abs(fill.quantity) * fill.price * multipliers[fill.symbol]
+            multiplier, rates = multipliers[fill.symbol]
+            value = abs(fill.quantity) * fill.price * multiplier
+            traded[np.searchsorted(ends, fill.bar)] += value if rates is None else value * float(rates[fill.bar])
     return turnover.measured(traded, result.held[0][ends])

@@ -195,11 +195,11 @@ def take(result: Result, counted: bool = True) -> Standing:
         return _standing(result, own, [], f"It could not be counted: {error}")
 
 
-def look(result: Result, why_not: str) -> Standing:
-    """How a run of a scenario stands in the ledger of its project, which is not written to: *why_not*."""
+def look(result: Result) -> Standing:
+    """How a run of a scenario stands in the ledger of its project, which is not written to; one that is not there counts as one more."""
     assert result.scenario is not None
     try:
-        return standing(result, read(place_of(result.scenario)), why_not)
+        return standing(result, read(place_of(result.scenario)))
     except SimulatorError as error:
         return standing(result, [], f"The others are not known: {error}")
 

@@ -30,7 +30,8 @@ class RoundTrip(NamedTuple):
     *entry* and *exit* are the prices paid; *gross* is the profit in money between them, *fees* the parts of both fills' commissions by quantity, and
     *pnl* what is left. *mae* and *mfe*, the maximum adverse and favourable excursions, are the worst and the best that *gross* was meanwhile (never
     above, and never below 0), at prices that the position certainly saw: a bar's whole range where it was held from its open to its close, else only
-    what is known of it. *opened* and *closed* are bars, the times their closes in UTC ns. Across a split, units and prices are those after it.
+    what is known of it. Prices are in the instrument's currency and money in the base one, at the rate of the bar that closed it. *opened* and
+    *closed* are bars, the times their closes in UTC ns. Across a split, units and prices are those after it.
     """
 
     symbol: str
@@ -179,6 +180,7 @@ class _Book:
         self.unit = self.size / float(tape.terms[instrument, 2])
         self.opens, self.highs, self.lows, self.closes = (column[:, instrument] for column in (tape.open, tape.high, tape.low, tape.close))
         self.open: deque[_Lot] = deque()
+        self.rates = result.rates(instrument)
 
     @property
     def held(self) -> Lots:
@@ -230,13 +232,17 @@ class _Book:
         lot.lots, lot.fee = lot.lots - sign * part, lot.fee - fee
         if whole:
             self.open.popleft()
-        value = sign * float(part) * self.size
+        value = sign * float(part) * self.size * self.rate(bar)
         gross = value * (price - lot.price)
         reached = [value * (extreme - lot.price) for extreme in (min(lot.low, price), max(lot.high, price))]
         opened_at, closed_at = (int(self.tape.closed_at[row]) for row in (lot.bar, bar))
         times = lot.bar, bar, opened_at, closed_at
         money = gross, fee + paid, gross - (fee + paid), min(0.0, *reached), max(0.0, *reached)
         return RoundTrip(self.symbol, sign * float(part) * self.unit, *times, lot.price, price, *money, lot.order, order)
+
+    def rate(self, bar: int) -> float:
+        """What the instrument's currency is worth in the base one."""
+        return 1.0 if self.rates is None else float(self.rates[bar])
 
     def split(self, up: int, down: int, bar: int) -> None:
         """*up* for each *down*: more lots at a lower price, and of what was seen too."""
@@ -259,7 +265,7 @@ def trips(result: Result) -> Trips:
         if book is None:
             book = books[i] = _Book(result, i)
         if kind == rows.FILL:
-            closed += book.trade(lots, a, a - b / (lots * book.size), c, bar, order)
+            closed += book.trade(lots, a, a - b / (lots * book.size * book.rate(bar)), c, bar, order)
         elif kind == rows.RESCALED:
             book.split(d, e, bar)
         elif lots:

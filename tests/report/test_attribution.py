@@ -13,6 +13,7 @@ from simulator.book.fills import Booked, Booking, Rescaled
 from simulator.loop.journal import MemoryJournal
 from simulator.market.tape import Bars
 from simulator.report.attribution import ACCOUNT, Part, attribution
+from simulator.report.holdings import turnover_of
 
 near = pytest.approx
 
@@ -92,3 +93,24 @@ def test_a_sleeves_part_is_what_its_fills_earn() -> None:
     fills = [fill for fill in result.fills if str(fill.client_id).startswith("trend/")]
     sizes, last = {"A": 1.0, "B": 10.0}, dict(zip("AB", result.tape.close[-1].tolist(), strict=True))
     assert parts["trend"] == near(sum(x.quantity * sizes[x.symbol] * (last[x.symbol] - x.price) - x.commission for x in fills))
+
+
+class BuysThenSells:
+    """Ten shares in, after two closes more they are out."""
+
+    def on_bars(self, view: View) -> list[Order]:
+        return [view.order(10 if view.row == 0 else -10, "SAP")] if view.row in (0, 2) else []
+
+
+def test_what_rates_do_to_balances_belongs_to_the_account() -> None:
+    """Ten shares rise from 100 to 110 EUR, which are then worth 1.5 USD each; the 100 EUR gained rise to 2 USD each afterwards."""
+    prices = np.array([[100.0, 1.0], [100.0, 1.0], [110.0, 1.5], [110.0, 1.5], [110.0, 2.0]])
+    instruments = Instrument("SAP", currency="EUR"), Instrument("EURUSD", kind="rate", tick="0")
+    over = Tape.of(instruments, np.arange(1, 6) * DAY, prices, prices, prices, prices, np.full(prices.shape, 1e6), interval=DAY)
+    result = simulator.simulate(over, BuysThenSells(), cash=10_000.0)
+    parts = {part.name: part for part in attribution(result)}
+    assert fsum(part.total for part in parts.values()) == result.equity[-1] - 10_000.0
+    assert parts["SAP"].prices == near(10 * 110 * 1.5 - 10 * 100 * 1.0, rel=1e-3)
+    (trip,) = result.trips.closed
+    assert trip.gross == near(10 * (110 - 100) * 1.5, rel=0.02)
+    assert turnover_of(result).value == near((0 + 2 + 0 + 2 + 0) / 5, rel=0.01)

@@ -85,11 +85,12 @@ def test_the_band_ends_where_the_return_does() -> None:
 
 @pytest.mark.parametrize(("count", "memory"), [(250, 0.0), *([(1000, 0.2), (2520, 0.0)] if NIGHTLY else [])])
 def test_nine_in_ten_intervals_hold_the_true_sharpe_ratio(count: int, memory: float) -> None:
-    held = 0
-    for seed in range(200):
-        found = intervals(series(seed, count, memory), seed, figures=("sharpe",), count=1000 if NIGHTLY else 200).figures["sharpe"]
+    """At night over more series: of 200 an exact interval may hold 6 % too few or too many by chance."""
+    many, held = 1000 if NIGHTLY else 200, 0
+    for seed in range(many):
+        found = intervals(series(seed, count, memory), seed, figures=("sharpe",), count=300 if NIGHTLY else 200).figures["sharpe"]
         held += found.low <= 0.05 * sqrt(252) <= found.high
-    assert 0.85 <= held / 200 <= 0.95
+    assert 0.85 <= held / many <= 0.95
 
 
 def test_ten_years_take_less_than_a_second() -> None:
