@@ -30,6 +30,8 @@ Make: TypeAlias = "Callable[[], Strategy]"
 
 CASH: Final = 100_000_000.0
 """So much that lots are small beside it, and rounding to them decides nothing."""
+FEW: Final = 4
+"""So many lots are as good as none."""
 POINTS: Final = 5
 
 
@@ -158,23 +160,42 @@ def stranger(make: Make, tape: Tape, base: Result) -> None:
     result = run(make, other)
     if any(order.symbol == symbol for order in result.orders):
         raise PluginError(f"stranger: it orders {symbol}, which never had a bar")
-    ours, theirs = _sides(base), _sides(result)
-    for a, b in zip_longest(ours, theirs, fillvalue="holds as before"):
-        if a != b:
-            raise PluginError(f"stranger: beside an instrument that never has a bar, '{a}' became '{b}'")
+    _same_sides("stranger", "beside an instrument that never has a bar", _sides(base), _sides(result))
 
 
-def split(make: Make, tape: Tape, base: Result) -> None:
+def units(make: Make, tape: Tape, base: Result) -> None:
     """An instrument that is counted in halves, at half the price and in lots of two, is traded in as many lots."""
     first = tape.instruments[0]
     terms = [replace(first, lot=_doubled(first.lot), tick=_halved(first.tick)), *tape.instruments[1:]]
+    other = run(make, _with_columns(tape, terms, _halved_from(tape, 0)))
+    ours = [x if x.symbol != first.symbol else x._replace(amount=x.amount * 2.0) for x in _quantities(base)]
+    _same_orders("units", f"with {first.symbol} counted in halves", ours, _quantities(other))
+
+
+def split(make: Make, tape: Tape, base: Result) -> None:
+    """A 2:1 split halfway changes nothing that is held but the number of shares: signals come from forward-chained prices."""
+    from simulator.market.actions import Actions, Split
+
+    first, half = tape.instruments[0].symbol, len(tape) // 2
+    other = _with_columns(tape, list(tape.instruments), _halved_from(tape, half))
+    other.actions = Actions([Split(first, int(tape.sessions[half]), 2, 1)], "chained")
+    result = run(make, other)
+    _same_sides("split", f"with {first} split 2:1 at bar {half}", _sides(base), _sides(result, (first, half)))
+    for symbol, units in base.positions.items():
+        wanted = units * (2.0 if symbol == first else 1.0)
+        if abs(result.positions.get(symbol, 0.0) - wanted) > 1e-3 * abs(wanted) + FEW:
+            raise PluginError(
+                f"split: with {first} split 2:1 at bar {half}, it ends with {result.positions.get(symbol, 0.0):g} {symbol} and not {wanted:g}"
+            )
+
+
+def _halved_from(tape: Tape, row: int) -> list[FloatArray]:
+    """Bars in which the first instrument costs half from a row on, and trades twice as many."""
     columns = _columns(tape)
     for column in columns[:4]:
-        column[:, 0] *= 0.5
-    columns[4][:, 0] *= 2.0
-    other = run(make, _with_columns(tape, terms, columns))
-    ours = [x if x[0] != first.symbol else _Sent(*x[:3], x.amount * 2.0, *x[4:]) for x in _quantities(base)]
-    _same_orders("split", f"with {first.symbol} counted in halves", ours, _quantities(other))
+        column[row:, 0] *= 0.5
+    columns[4][row:, 0] *= 2.0
+    return columns
 
 
 def warm_up(make: Make, tape: Tape, base: Result) -> None:
@@ -194,7 +215,7 @@ def warm_up(make: Make, tape: Tape, base: Result) -> None:
 
 
 RULES: Final[dict[str, Callable[[Make, Tape, Result], None]]] = {
-    rule.__name__: rule for rule in (causality, determinism, chunks, permutation, scale, stranger, split, warm_up)
+    rule.__name__: rule for rule in (causality, determinism, chunks, permutation, scale, units, split, stranger, warm_up)
 }
 """The rules by their names; what each asks for is its docstring."""
 
@@ -221,15 +242,26 @@ def _quantities(result: Result) -> list[_Sent]:
     return [_sent(order, order.quantity) for order in result.orders]
 
 
-def _sides(result: Result) -> list[str]:
-    """When each instrument began to be long, short or neither."""
+def _sides(result: Result, split: tuple[str, int] = ("", 0)) -> list[str]:
+    """When each instrument began to be long, short or neither; a few lots are neither, since rounding may leave them. After a *split*, of a symbol
+    and from a bar on, two shares are what one was.
+    """
     held, told = dict.fromkeys((x.symbol for x in result.tape.instruments), 0.0), []
+    few = {x.symbol: x.units(FEW) for x in result.tape.instruments}
     for fill in sorted(result.fills, key=lambda fill: (fill.bar, fill.symbol)):
         was = held[fill.symbol]
-        held[fill.symbol] = now = was + fill.quantity
-        if (was > 0.0, was < 0.0) != (now > 0.0, now < 0.0):
-            told.append(f"{'long' if now > 0.0 else 'short' if now < 0.0 else 'out of'} {fill.symbol} at bar {fill.bar}")
+        held[fill.symbol] = now = was + fill.quantity * (0.5 if fill.symbol == split[0] and fill.bar >= split[1] else 1.0)
+        small = few[fill.symbol]
+        if (was > small, was < -small) != (now > small, now < -small):
+            told.append(f"{'long' if now > small else 'short' if now < -small else 'out of'} {fill.symbol} at bar {fill.bar}")
     return told
+
+
+def _same_sides(rule: str, how: str, ours: list[str], theirs: list[str]) -> None:
+    """The same instruments long, short and neither from the same bars on."""
+    for a, b in zip_longest(ours, theirs, fillvalue="holds as before"):
+        if a != b:
+            raise PluginError(f"{rule}: {how}, '{a}' became '{b}'")
 
 
 def _same_orders(rule: str, how: str, ours: list[_Sent], theirs: list[_Sent]) -> None:

@@ -162,12 +162,13 @@ class MyStrategy:
             raise ValueError(f"weight must be above 0, was {self.weight!r}")
 
     def indicators(self) -> dict[str, Indicator]:
-        return {"average": sma(self.window), "rsi": rsi(14)}
+        # Both sides are indicators, so that a split, from which these can be kept clear, is none between them: sma(1) is the close.
+        return {"trend": sma(1) - sma(self.window), "rsi": rsi(14)}
 
     def on_bars(self, view: View) -> Proposal:
         # Arrays have one value an instrument. What is not known yet is NaN, and NaN compares false: then nothing is held.
         held = view.position > 0.0
-        rising = view["close"] > view["average"]
+        rising = view["trend"] > 0.0
         wanted = rising & np.where(held, view["rsi"] < self.recovered, view["rsi"] < self.fallen)
         changed = wanted != held
         if not changed.any():

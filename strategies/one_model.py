@@ -133,7 +133,7 @@ class OneModel:
     def learn(self, view: View) -> str:
         """Fit anew on what is known, and say so, with how good the forecasts have been that have come to their end."""
         count = len(self.features)
-        target = forecast_targets(view.history("close", view.row + 1), self.horizon, self.target, self.target_window)[-count:]
+        target = forecast_targets(view.history("close", view.row + 1, adjusted=True), self.horizon, self.target, self.target_window)[-count:]
         panel = FeaturePanel(np.array(self.features), target, self.horizon, self.names)
         try:
             self.fit = fit_as_of(panel, count - 1, self.plan)

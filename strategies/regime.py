@@ -145,11 +145,13 @@ class Regime:
         if not len(self.asked):
             self.tracks = self.tracks or [Track(fit_at=self.window) for _ in range(width)]
             self.asked, self.quiet = np.zeros(width), np.zeros(width, np.int64)
+        # Forward-chained, so that a split is no crash.
+        closes = view["close"] * view.factor
         fresh, fitted = view.ages == 0, len(self.fits)
         wanted, switched = np.full(width, nan), np.zeros(width, bool)
         for i in np.flatnonzero(fresh).tolist():
             track = self.tracks[i]
-            track.remember(view.value("close", i))
+            track.remember(float(closes[i]))
             if self.kind == "quantile":
                 track.place(self.volatility_window, self.window)
             elif len(track.returns) >= track.fit_at:
@@ -158,7 +160,7 @@ class Regime:
             wanted[i] = self.weight(track)
         self._plot(view)
         if self.compare:
-            self._compare(view, fresh, wanted)
+            self._compare(view, closes, fresh, wanted)
         remarks = [view.remark(self.told(fit), fit.instrument) for fit in self.fits[fitted:]]
         orders = self._orders(view, fresh, wanted / width, switched)
         return [*remarks, orders] if remarks and orders else remarks or orders or ()
@@ -186,7 +188,7 @@ class Regime:
         track.posterior = track.model.filter(past)[0][-1]
         return Fit(row, instrument, track.model)
 
-    def _compare(self, view: View, fresh: np.ndarray, wanted: FloatArray) -> None:
+    def _compare(self, view: View, closes: FloatArray, fresh: np.ndarray, wanted: FloatArray) -> None:
         """Follow the kind that is not held, and put on record what a unit would have become under each, by weights of the close before."""
         width, kinds = len(fresh), {"hmm": "hidden Markov", "quantile": "quantiles"}
         ours, theirs = kinds.pop(self.kind), kinds.popitem()[1]
@@ -194,7 +196,7 @@ class Regime:
         self.shares = self.shares or {name: np.zeros(width) for name in (ours, theirs, "always held")}
         for i in np.flatnonzero(fresh).tolist():
             rival = self.rivals[i]
-            rival.remember(view.value("close", i))
+            rival.remember(float(closes[i]))
             if self.kind == "hmm":
                 rival.place(self.volatility_window, self.window)
             elif len(rival.returns) >= rival.fit_at:

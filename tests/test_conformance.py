@@ -58,9 +58,6 @@ class InTurn:
             side = 1 if view.value("close", "C" if "C" in view.symbols else 0) > 100.0 else -1  # type: ignore[arg-type]
         elif self.wrong == "stranger":
             return [view.order(side * 100, i) for i in range(len(view.symbols))]
-        elif self.wrong == "split":
-            cheapest = int(np.nanargmin(view["close"]))
-            return [view.order(100 * side, view.symbols[cheapest])]
         elif self.wrong == "warm_up":
             return [view.order(100 * side, symbol) for symbol in view.symbols if symbol != "NONE"]
         prices = view["close"]
@@ -70,7 +67,7 @@ class InTurn:
 SHARED: Final[dict[str, int]] = {}
 
 
-@pytest.mark.parametrize("rule", [rule for rule in RULES if rule not in ("scale", "split")])
+@pytest.mark.parametrize("rule", [rule for rule in RULES if rule not in ("scale", "units", "split")])
 def test_a_strategy_that_breaks_a_rule_is_told_which(rule: str) -> None:
     with pytest.raises(PluginError, match=r"LOOKS AHEAD" if rule == "causality" else f"^{rule}: "):
         conforms(lambda: InTurn(rule, SHARED), rule)
@@ -105,7 +102,7 @@ def test_a_stranger_may_change_sizes_but_not_what_is_held() -> None:
         conforms(lambda: EachBar(crowd=1), "stranger")
 
 
-@pytest.mark.parametrize("rule", ["scale", "split"])
+@pytest.mark.parametrize("rule", ["scale", "units", "split"])
 def test_a_price_that_stands_in_the_code_is_found(rule: str) -> None:
     with pytest.raises(PluginError, match=f"^{rule}: with "):
         conforms(lambda: AbovePrice(98.0), rule)

@@ -82,9 +82,9 @@ def test_a_strategy_that_looks_ahead_fails_them(tmp_path: Path) -> None:
     folder = scaffold.write("my_ideas", tmp_path)
     strategy = folder / "src" / "my_ideas" / "strategy.py"
     text = strategy.read_text()
-    assert 'view["close"] > view["average"]' in text
+    assert 'view["trend"] > 0.0' in text
     tomorrow = "view.bars.tape.close[min(view.row + 1, len(view.bars.tape) - 1)]"
-    strategy.write_text(text.replace('view["close"] > view["average"]', f'{tomorrow} > view["close"]'))
+    strategy.write_text(text.replace('view["trend"] > 0.0', f'{tomorrow} > view["close"]'))
     ran = done(folder, installed(folder), "pytest", "-q", "-p", "no:cacheprovider", "-k", "look_ahead")
     assert ran.returncode == 1
     assert "LOOKS AHEAD" in ran.stdout

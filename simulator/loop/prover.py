@@ -1,7 +1,7 @@
 """The proof that a run does not look ahead: the future is replaced, everything is rebuilt, and the journals are compared byte for byte.
 
 For a moment t, whatever a strategy decided up to t must not depend on anything after t. So the bars after t are replaced by none at all, or by others
-that are as valid, and what tables say of the time after t (corporate actions, as-of values) with them; the run is built anew on each such tape and
+that are as valid, and with them what tables say of the time after t (corporate actions, as-of values). The run is built anew on each such tape, and
 taken as far as t; and its journal must be the same bytes. A run that reads only the next bar differs at the moments at which it decides, so that half
 of the moments are such. Source: market-rules.md, section 7.
 """

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import warnings
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib import import_module
 from importlib.util import find_spec
 from math import inf, nan, sqrt
@@ -286,8 +286,8 @@ def fit_forecaster(features: npt.ArrayLike, target: npt.ArrayLike, plan: Forecas
         raise ScenarioError(f"forecasts: {plan.model} cannot be fitted with these settings: {error}") from error
     made = Forecaster(plan.model, low, high, centre, scale, len(y), names=names)
     if not kind.linear:
-        return Forecaster(**{**vars(made), "learner": learner})
-    return Forecaster(**{**vars(made), "slopes": np.ravel(learner.coef_).astype(np.float64), "level": float(np.ravel(learner.intercept_)[0])})
+        return replace(made, learner=learner)
+    return replace(made, slopes=np.ravel(learner.coef_).astype(np.float64), level=float(np.ravel(learner.intercept_)[0]))
 
 
 def learner_of(plan: ForecastPlan) -> Any:
