@@ -111,6 +111,7 @@ class MarginEngine(RiskEngine):
         "_limits_watch",
         "_maintenance",
         "_own",
+        "_quiet",
         "_rate_max",
         "_reviews",
         "_sent",
@@ -143,6 +144,8 @@ class MarginEngine(RiskEngine):
         # Whether orders are looked at for what no other engine knows.
         self._reviews = bool(self._limited or self._ends)
         self._limits_watch, self.watches = self.watches, True
+        # Whether a mark at which no margin is short says nothing else.
+        self._quiet = not self._limited and not self._limits_watch
         self.bankrupt = self._halt_acts = False
         # What is to be sent with this review, and orders of ours that the broker may still have, by instrument.
         self._own: list[Wish] = []
@@ -152,9 +155,11 @@ class MarginEngine(RiskEngine):
 
     def watch(self, portfolio: Portfolio) -> tuple[Event, ...]:
         """Recalls, margin calls and bankruptcy, and then what limits say."""
+        equity, gross = portfolio.worth()
+        if self._quiet and equity > 0.0 and equity >= self._rate_max * gross:
+            return NOTHING
         found: list[Event] = []
         if not self.bankrupt:
-            equity, gross = portfolio.worth()
             if not equity > 0.0:
                 self._ruin(portfolio, equity, found)
             else:
@@ -163,7 +168,7 @@ class MarginEngine(RiskEngine):
                 if gross and not (equity >= self._rate_max * gross):
                     self._call(portfolio, equity, found)
         elif any(portfolio.lots):
-            self._close_all(portfolio, portfolio.equity, found)
+            self._close_all(portfolio, equity, found)
         self._halt_acts = False
         if self._limits_watch and not self.bankrupt:
             found += super().watch(portfolio)
@@ -248,6 +253,7 @@ class MarginEngine(RiskEngine):
     def _ruin(self, portfolio: Portfolio, equity: float, found: list[Event]) -> None:
         """Nothing is left: close everything, and never trade again, whatever prices do."""
         self.bankrupt = self.halted = True
+        self._quiet = False
         self._close_all(portfolio, equity, found)
         found.append(Halt(Measure.BANKRUPT, equity, 0.0))
 
