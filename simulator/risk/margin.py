@@ -60,14 +60,13 @@ class Requirement:
     *long* and *short* are these shares, *future* takes the money from a future.
     """
 
-    __slots__ = ("_futures", "_lot", "_size", "long", "short")
+    __slots__ = ("_lot", "_size", "long", "short")
 
     def __init__(self, portfolio: Portfolio, long: float, short: float, future: Callable[[Future], float]) -> None:
         self.long, self.short = long, short
         # In the base currency: the portfolio keeps these at the rates of the last marks.
         self._size = portfolio.lot_values
-        self._futures = futures_of(portfolio.bars.tape)
-        self._lot = {i: future(x) * x.units(1) for i, x in self._futures.items()}
+        self._lot = {i: future(x) * x.units(1) for i, x in futures_of(portfolio.bars.tape).items()}
 
     @classmethod
     def initial(cls, portfolio: Portfolio, account: Account) -> Requirement:
@@ -171,8 +170,12 @@ class MarginEngine(RiskEngine):
             self._close_all(portfolio, equity, found)
         self._halt_acts = False
         if self._limits_watch and not self.bankrupt:
-            found += super().watch(portfolio)
+            halts = super().watch(portfolio)
             self._limits_watch, self.watches, self._halt_acts = self.watches, True, self.acting
+            if self.acting and self.limits.on_halt == "flatten":
+                # Everything is closed, and once.
+                self._own, found = [], []
+            found += halts
         if self._own:
             self.acting = True
         return tuple(found) if found else NOTHING
@@ -181,10 +184,12 @@ class MarginEngine(RiskEngine):
         """Lots that orders of ours will still trade in an instrument."""
         left = 0
         alive = []
+        # Those of this very mark have not reached the broker yet.
+        fresh = {wish.id: wish.lots for wish in self._own if isinstance(wish, Order)}
         for order in self._sent.get(instrument, ()):
             standing = self.broker.standing(order)
-            if standing is not None:
-                left += standing.remaining
+            if standing is not None or order in fresh:
+                left += fresh[order] if standing is None else standing.remaining
                 alive.append(order)
         if alive:
             self._sent[instrument] = alive
@@ -276,12 +281,10 @@ class MarginEngine(RiskEngine):
         return self._review_own(proposed, portfolio)
 
     def _measures(self, portfolio: Portfolio) -> tuple[list[Wish], dict[int, int]]:
-        """What a halt does, and what the account's broker does. Where all is to be closed, it is closed once."""
+        """What a halt does, and what the account's broker does."""
         own, self._own = self._own, []
         approved, added = super()._measures(portfolio) if self._halt_acts else ([], {})
         self._halt_acts = False
-        if self.limits.on_halt == "flatten" and approved:
-            return approved, added
         gone = {wish.order for wish in approved if isinstance(wish, Cancel)}
         for wish in own:
             if isinstance(wish, Order):
