@@ -145,7 +145,7 @@ class Accruals:
 
     def due(self, bars: Bars) -> bool:
         """Whether a new session begins."""
-        return bars.session != self._day
+        return bars.tape.days[bars.row] != self._day
 
     def take(self, bars: Bars) -> Iterator[Event]:
         """Fee and rebate of each short position, in the order of the instruments, and then the interest on cash."""

@@ -109,7 +109,7 @@ class Settlements:
 
     def due(self, bars: Bars) -> bool:
         """Whether a new session begins."""
-        return bars.session != self._day
+        return bars.tape.days[bars.row] != self._day
 
     def take(self, bars: Bars) -> Iterator[Event]:
         """Expiries, with the ends of orders, and then the variation margin of what is held."""

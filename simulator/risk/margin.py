@@ -60,14 +60,13 @@ class Requirement:
     *long* and *short* are these shares, *future* takes the money from a future.
     """
 
-    __slots__ = ("_futures", "_lot", "_size", "long", "short")
+    __slots__ = ("_lot", "_size", "long", "short")
 
     def __init__(self, portfolio: Portfolio, long: float, short: float, future: Callable[[Future], float]) -> None:
         self.long, self.short = long, short
         # In the base currency: the portfolio keeps these at the rates of the last marks.
         self._size = portfolio.lot_values
-        self._futures = futures_of(portfolio.bars.tape)
-        self._lot = {i: future(x) * x.units(1) for i, x in self._futures.items()}
+        self._lot = {i: future(x) * x.units(1) for i, x in futures_of(portfolio.bars.tape).items()}
 
     @classmethod
     def initial(cls, portfolio: Portfolio, account: Account) -> Requirement:
@@ -111,6 +110,7 @@ class MarginEngine(RiskEngine):
         "_limits_watch",
         "_maintenance",
         "_own",
+        "_quiet",
         "_rate_max",
         "_reviews",
         "_sent",
@@ -143,6 +143,8 @@ class MarginEngine(RiskEngine):
         # Whether orders are looked at for what no other engine knows.
         self._reviews = bool(self._limited or self._ends)
         self._limits_watch, self.watches = self.watches, True
+        # Whether a mark at which no margin is short says nothing else.
+        self._quiet = not self._limited and not self._limits_watch
         self.bankrupt = self._halt_acts = False
         # What is to be sent with this review, and orders of ours that the broker may still have, by instrument.
         self._own: list[Wish] = []
@@ -152,9 +154,11 @@ class MarginEngine(RiskEngine):
 
     def watch(self, portfolio: Portfolio) -> tuple[Event, ...]:
         """Recalls, margin calls and bankruptcy, and then what limits say."""
+        equity, gross = portfolio.worth()
+        if self._quiet and equity > 0.0 and equity >= self._rate_max * gross:
+            return NOTHING
         found: list[Event] = []
         if not self.bankrupt:
-            equity, gross = portfolio.worth()
             if not equity > 0.0:
                 self._ruin(portfolio, equity, found)
             else:
@@ -163,12 +167,16 @@ class MarginEngine(RiskEngine):
                 if gross and not (equity >= self._rate_max * gross):
                     self._call(portfolio, equity, found)
         elif any(portfolio.lots):
-            self._close_all(portfolio, portfolio.equity, found)
+            self._close_all(portfolio, equity, found)
         # A kill switch stands before this, and has acted by now.
         self._halt_acts = self.acting
         if self._limits_watch and not self.bankrupt:
-            found += super().watch(portfolio)
+            halts = super().watch(portfolio)
             self._limits_watch, self.watches, self._halt_acts = self.watches, True, self.acting
+            if self.acting and self.limits.on_halt == "flatten":
+                # Everything is closed, and once.
+                self._own, found = [], []
+            found += halts
         if self._own:
             self.acting = True
         return tuple(found) if found else NOTHING
@@ -177,10 +185,12 @@ class MarginEngine(RiskEngine):
         """Lots that orders of ours will still trade in an instrument."""
         left = 0
         alive = []
+        # Those of this very mark have not reached the broker yet.
+        fresh = {wish.id: wish.lots for wish in self._own if isinstance(wish, Order)}
         for order in self._sent.get(instrument, ()):
             standing = self.broker.standing(order)
-            if standing is not None:
-                left += standing.remaining
+            if standing is not None or order in fresh:
+                left += fresh[order] if standing is None else standing.remaining
                 alive.append(order)
         if alive:
             self._sent[instrument] = alive
@@ -249,6 +259,7 @@ class MarginEngine(RiskEngine):
     def _ruin(self, portfolio: Portfolio, equity: float, found: list[Event]) -> None:
         """Nothing is left: close everything, and never trade again, whatever prices do."""
         self.bankrupt = self.halted = True
+        self._quiet = False
         self._close_all(portfolio, equity, found)
         found.append(Halt(Measure.BANKRUPT, equity, 0.0))
 
@@ -271,12 +282,10 @@ class MarginEngine(RiskEngine):
         return self._review_own(proposed, portfolio)
 
     def _measures(self, portfolio: Portfolio) -> tuple[list[Wish], dict[int, int]]:
-        """What a halt does, and what the account's broker does. Where all is to be closed, it is closed once."""
+        """What a halt does, and what the account's broker does."""
         own, self._own = self._own, []
         approved, added = super()._measures(portfolio) if self._halt_acts else ([], {})
         self._halt_acts = False
-        if self.limits.on_halt == "flatten" and approved:
-            return approved, added
         gone = {wish.order for wish in approved if isinstance(wish, Cancel)}
         for wish in own:
             if isinstance(wish, Order):

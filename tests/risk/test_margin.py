@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import date
 from math import inf
 from typing import Any
@@ -110,6 +111,14 @@ def test_a_buy_in_that_the_volume_holds_up_is_not_sent_twice() -> None:
     assert [quantity for _, _, quantity, _ in fills(result)] == [-50.0, 20.0, 20.0, 10.0]
 
 
+def test_a_recall_counts_toward_the_call_of_the_same_close() -> None:
+    """1,000 short at 10 with 10,000, at 16: of 900 that may stay 833 are carried. The recall buys 100, the call the 67 more."""
+    loans = lent(Loan("X", 0.0), Loan("X", 0.0, 900.0, date(1970, 1, 3)))
+    result = run(daily(QUIET, QUIET, flat(16), flat(16), flat(16)), {0: lambda view: [view.order(-1_000)]}, financing=loans)
+    assert [(row[0], *row[3:]) for row in forced(result)] == [(2, 100.0, "borrowed shares recalled"), (2, 67.0, "margin call")]
+    assert result.positions == {"X": -833.0}
+
+
 # Margin calls.
 
 
@@ -185,8 +194,10 @@ def test_a_call_comes_at_the_close_before_limits_are_looked_at() -> None:
     """Phase 4 before phase 5; a halt that flattens closes everything, once."""
     limits = Limits(drawdown_max=0.5, on_halt="flatten")
     result = run(daily(QUIET, QUIET, flat(16), flat(16)), {0: lambda view: [view.order(-1_000)]}, limits=limits)
-    table = result.journal_table()
-    assert table[table["at"] == result.tape.ats[2]]["phase"].tolist()[:2] == [MARGIN, RISK]
+    assert forced(result) == []
+    calm = run(daily(QUIET, QUIET, flat(16), flat(16)), {0: lambda view: [view.order(-1_000)]}, limits=replace(limits, on_halt="cancel"))
+    table = calm.journal_table()
+    assert table[table["at"] == calm.tape.ats[2]]["phase"].tolist()[:2] == [MARGIN, RISK]
     assert [quantity for _, _, quantity, _ in fills(result)] == [-1_000.0, 1_000.0]
 
 
