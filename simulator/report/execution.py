@@ -109,8 +109,10 @@ def _ends(result: Result) -> dict[int, int]:
     """The bar in which each order ended that did not end filled; those that were never let through are not among them."""
     journal = result.journal_table()
     ended = journal[(journal["kind"] == rows.ENDED) & (journal["e"] != Reason.UNKNOWN_ORDER)]
+    # What ends an order before it meets a bar, a split say, ends it with the bar before.
+    bars = times_to_rows(result.tape, ended["at"]) - (ended["phase"] < rows.WORK)
     # Reversed, since the first end of an order is its end.
-    return dict(zip(ended["order"][::-1].tolist(), times_to_rows(result.tape, ended["at"][::-1]).tolist(), strict=True))
+    return dict(zip(ended["order"][::-1].tolist(), bars[::-1].tolist(), strict=True))
 
 
 def _each(result: Result, orders: Sequence[OrderRow]) -> Iterator[Shortfall]:
@@ -155,7 +157,6 @@ class _Splits:
         rescaled = journal[journal["kind"] == rows.RESCALED]
         at = times_to_rows(result.tape, rescaled["at"]).tolist()
         self.splits = [*zip(at, rescaled["instrument"].tolist(), rescaled["d"].tolist(), rescaled["e"].tolist(), strict=True)]
-        self.ended = dict(zip(*(journal[journal["kind"] == rows.ENDED][name].tolist() for name in ("order", "lots")), strict=True)) if at else {}
 
     def factor(self, i: int, after: int, end: int) -> float:
         """By how much splits after the bar *after*, up to the bar *end*, multiplied a quantity. A bar's splits come before its trades."""
@@ -172,10 +173,9 @@ class _Splits:
             return order, fills, decision, arrival
         factors = [self.factor(i, fill.bar, end) for fill in fills]
         made = [fill._replace(quantity=fill.quantity * by, price=fill.price / by) for fill, by in zip(fills, factors, strict=True)]
-        left = self.tape.instruments[i].units(self.ended[order.order]) if order.order in self.ended else None
-        left = 0.0 if order.state == OrderState.FILLED else left
-        # What was no whole lot any more is not wanted any more.
-        wanted = order.quantity * scale if left is None else fsum(fill.quantity for fill in made) + left
+        # What an order still wanted when it ended is in the shares of then. What was no whole lot any more is not wanted any more.
+        left = 0.0 if order.state == OrderState.FILLED else order.quantity - order.filled
+        wanted = fsum((*(fill.quantity for fill in made), left))
         return order._replace(quantity=wanted), made, decision / scale, arrival / self.factor(i, met, end)
 
 

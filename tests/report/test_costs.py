@@ -18,7 +18,9 @@ from brokers.venues import Venue
 from simulator import Account, Bars, Event, Result, Tape, Twap, load, simulate
 from simulator.assembly import assemble, drive
 from simulator.assembly import run as run_scenario
-from simulator.book.fills import Booked, Booking, Rescaled
+from simulator.book.fills import Booked, Booking
+from simulator.feeds.tables import attach
+from simulator.market.actions import Actions, Split
 from simulator.report import pages
 from simulator.report.costs import statement
 from simulator.report.execution import shortfall
@@ -156,21 +158,34 @@ def test_of_many_orders_only_those_that_were_cut_are_shown() -> None:
 # Splits.
 
 
-def test_a_split_before_the_fill_changes_no_shortfall() -> None:
-    """Decided at 10 for 8 shares; split 2 for 1 before the open of 5.5: 16 at 5.5 are 8 at 11."""
-    tape = daily(QUIET, flat(5.5), flat(6.0))
-    events: dict[int, list[Event]] = {1: [Rescaled(0, 2, 1, 0, 5.0)]}
-    result = with_calendar(tape, {0: lambda view: [view.order(8)]}, events)
-    # This broker knows no splits: what it filled is as many shares as were ordered.
-    found = shortfall(result, 1)
-    assert (found.decision, found.arrival, found.average) == (5.0, 5.5, 5.5)
-    assert (found.delay, found.timing) == (found.filled * 0.5, 0.0)
-    assert found.total == found.paper - found.real
+def split_market(*rows: tuple[float, ...]) -> Tape:
+    """Bars of 100 shares; from the third session on there are two shares for each."""
+    tape = daily(*[(price, price, price, price, 100.0) for (price,) in rows])
+    attach(tape, Actions((Split("X", int(tape.days[2]), 2, 1),)))
+    return tape
 
 
 def test_a_split_between_two_fills_is_no_gain() -> None:
-    """4 at 10 before, 4 at 5 after: in the units of the end 8 and 4, all at 5."""
-    tape = daily((10, 10, 10, 10, 40), (10, 10, 10, 10, 40), (5, 5, 5, 5, 40), (5, 5, 5, 5, 40))
-    result = with_calendar(tape, {0: lambda view: [view.order(8)]}, {2: [Rescaled(0, 2, 1, 4, 5.0)]}, participation=0.1)
+    """10 at 10 each before, 10 at 5 after: in the shares of the end 20, 20 and 10, all at 5."""
+    result = run(split_market((10.0,), (10.0,), (5.0,), (5.0,)), {0: lambda view: [view.order(15)]}, plain(participation=0.1))
     found = shortfall(result, 1)
-    assert (found.filled, found.decision, found.arrival, found.average, found.total) == (12.0, 5.0, 5.0, 5.0, 0.0)
+    assert (found.quantity, found.filled, found.decision, found.arrival, found.average) == (30.0, 30.0, 5.0, 5.0, 5.0)
+    assert (found.delay, found.timing, found.total) == (0.0, 0.0, 0.0)
+
+
+def test_what_a_split_left_open_is_an_opportunity_in_new_shares() -> None:
+    """10 of 25 before and 20 of what are 30 then; 10 are open when the price has come to 6."""
+    result = run(split_market((10.0,), (10.0,), (5.0,), (5.0,), (6.0,)), {0: lambda view: [view.order(30)]}, plain(participation=0.1))
+    found = shortfall(result, 1)
+    assert (found.quantity, found.filled, found.closing) == (60.0, 50.0, 6.0)
+    assert found.opportunity == 10.0
+    assert found.timing == 10.0
+    assert found.total == found.paper - found.real == 20.0
+
+
+def test_an_order_that_was_cut_ends_before_a_split_in_old_shares() -> None:
+    result = run(split_market((10.0,), (11.0,), (6.0,), (6.0,)), {0: lambda view: [view.order(9, schedule=Twap(3, 86_400.0))]}, plain())
+    found = shortfall(result, 1)
+    assert (found.quantity, found.decision, found.closing) == (9.0, 10.0, 11.0)
+    assert found.opportunity == 9.0 - found.filled
+    assert found.total == found.paper - found.real
