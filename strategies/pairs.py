@@ -11,6 +11,11 @@ import numpy as np
 from simulator import FloatArray, IntArray, OrderBatch, PairTest, Proposal, View, screen_baskets, screen_pairs
 
 
+def logs(prices: FloatArray) -> FloatArray:
+    """Log prices, NaN where there is no price or one that has no log."""
+    return np.log(prices, out=np.full(prices.shape, np.nan), where=prices > 0.0)
+
+
 @dataclass
 class Spread:
     """A combination of log prices that passed a screening: *weights* of money in *members*, and what was fitted then.
@@ -110,14 +115,14 @@ class Pairs:
         marks = view.history("marks", min(self.window, seen)) if self.spreads else np.zeros((0, 0))
         fresh = view.ages == 0
         for spread in self.spreads:
-            words = [self._legs(view, spread, late), *self._follow(view, spread, np.log(marks[:, spread.members]), fresh)]
+            words = [self._legs(view, spread, late), *self._follow(view, spread, logs(marks[:, spread.members]), fresh)]
             remarks += [view.remark(told) for told in words if told]
         orders = self._orders(view, late, fresh)
         return [*remarks, orders] if orders else remarks
 
     def _screen(self, view: View) -> list[str]:
         """Watch what passes on the past up to this close; what is open stays as it was fitted."""
-        past = np.log(view.history("marks", self.formation))
+        past = logs(view.history("marks", self.formation))
         if self.legs == 2:
             tests = screen_pairs(past, self.level, self.control, self.maxlag, None)
         else:
@@ -141,21 +146,21 @@ class Pairs:
         assert fit.half_life is not None
         return Spread(test.members, np.array(test.weights), fit.mean, fit.deviation, fit.half_life)
 
-    def score(self, spread: Spread, logs: FloatArray) -> float:
-        """How many deviations the spread lies from its mean now; NaN where nothing varies."""
-        values = logs @ spread.weights
+    def score(self, spread: Spread, levels: FloatArray) -> float:
+        """How many deviations the spread lies from its mean now, by log prices, (bars, members); NaN where nothing varies."""
+        values = levels @ spread.weights
         if self.signal == "ou":
             return float((values[-1] - spread.mean) / spread.deviation)
         deviation = float(values.std(ddof=1)) if len(values) == self.window else 0.0
         return float((values[-1] - values.mean()) / deviation) if deviation > 0.0 else np.nan
 
-    def _follow(self, view: View, spread: Spread, logs: FloatArray, fresh: np.ndarray) -> list[str]:
+    def _follow(self, view: View, spread: Spread, levels: FloatArray, fresh: np.ndarray) -> list[str]:
         """Open or close a spread, if its score says so and all of its legs have a bar now; what is worth a remark."""
         members = list(spread.members)
         spread.since += 1
         if not fresh[members].all():
             return []
-        score = self.score(spread, logs)
+        score = self.score(spread, levels)
         if not spread.open:
             spread.ready = spread.ready or abs(score) <= max(self.exit, 0.5 * self.entry)
             if not (spread.ready and self.entry <= abs(score) < self.stop):

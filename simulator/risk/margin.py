@@ -155,7 +155,7 @@ class MarginEngine(RiskEngine):
     def watch(self, portfolio: Portfolio) -> tuple[Event, ...]:
         """Recalls, margin calls and bankruptcy, and then what limits say."""
         equity, gross = portfolio.worth()
-        if self._quiet and equity > 0.0 and equity >= self._rate_max * gross:
+        if self._quiet and not self.acting and equity > 0.0 and equity >= self._rate_max * gross:
             return NOTHING
         found: list[Event] = []
         if not self.bankrupt:
