@@ -274,9 +274,9 @@ def fills_table(result: Result) -> pa.Table:
     """One row a trade; see results.FillRow."""
     import pyarrow as pa
 
-    names = ("client_id", "bar", "quantity", "price", "commission", "symbol", "slippage", "order", "at", "venue")
+    names = ("client_id", "bar", "quantity", "price", "commission", "symbol", "slippage", "order", "at", "ambiguous", "venue")
     text, number, whole = pa.string(), pa.float64(), pa.int64()
-    kinds = (text, whole, number, number, number, text, number, whole, pa.timestamp("ns", "UTC"), text)
+    kinds = (text, whole, number, number, number, text, number, whole, pa.timestamp("ns", "UTC"), pa.bool_(), text)
     columns = _columns(result.fills, names)
     columns["client_id"] = [str(given) for given in columns["client_id"]]
     columns["venue"] = [venue or None for venue in columns["venue"]]

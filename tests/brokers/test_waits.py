@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from small_markets import QUIET, Script, daily, flat, market_orders, markets, plain, run, waits
 
-from brokers.simulated import SimulatedBroker
+from brokers.desk import SimulatedBroker
 from simulator import Order, OrderBatch, OrderKind, View, Waited
 from simulator.assembly import assemble, drive
 from simulator.loop.journal import WAITED
