@@ -107,7 +107,7 @@ def wait_for(what: Callable[[], bool], seconds: float = 60.0) -> None:
 
 
 LONG = {
-    **dict.fromkeys(("leveraged_basket", "leveraged_basket_options"), "feed.end=2010-12-31"),
+    **dict.fromkeys(("leveraged_basket", "leveraged_basket_options"), "feed.underlying.end=2010-12-31"),
     **{"pairs": "feed.end=2012-12-31", "one_model": "feed.end=1993-03-31", "two_regimes": "feed.end=2002-06-28"},
 }
 """Scenarios of thousands of bars of many instruments, and how they end after they have traded. Nightly they run to their own ends."""
