@@ -18,6 +18,7 @@ from typing import Literal
 import numpy as np
 
 from simulator import (
+    Constructor,
     DataError,
     FeaturePanel,
     FloatArray,
@@ -25,10 +26,13 @@ from simulator import (
     ForecastPlan,
     Indicator,
     Proposal,
+    Remark,
     View,
     fit_as_of,
     forecast_targets,
     judge_forecasts,
+    ledoit_wolf,
+    mandate,
     returns,
     rsi,
     std,
@@ -44,6 +48,10 @@ class OneModel:
     The *model* is a learner of `simulator.models.forecasts`, fitted after *minimum* bars of features and each *refit* bars from there, on the last
     *window* bars (0: all), each *stride*-th, without the labels that are not known yet and *embargo* more. *target* is what it learns, with risk or
     market as in the last *target_window* bars. At one time at most *turnover* of equity is traded, both sides together: of a larger change that part.
+
+    With *book* "construction" the forecasts are alphas instead, and the book is the best one for an *aversion* to the risk of the last *risk_window*
+    bars (Ledoit and Wolf's covariance) with gross, turnover and at most *name_max* of equity in each inside the optimisation, and, if it is
+    "long_short", a net of at most a twentieth of *gross*. Limits that cannot all hold are a remark, and nothing is traded.
 
     Features are returns over each of *horizons* and their deviations over each of *spreads*, RSI and z-score; the mean of all instruments of each
     return and deviation, and how far apart the longest returns are; and each return less that mean.
@@ -65,8 +73,13 @@ class OneModel:
     turnover: float = 0.5
     horizons: tuple[int, ...] = (1, 5, 21, 63, 252)
     spreads: tuple[int, ...] = (21, 63)
+    book: Literal["ranks", "construction"] = "ranks"
+    aversion: float = 5.0
+    risk_window: int = 252
+    name_max: float = 0.2
     seed: int = 0
 
+    constructor: Constructor | None = field(default=None, init=False, repr=False)
     fit: ForecastFit | None = field(default=None, init=False, repr=False)
     features: list[FloatArray] = field(default_factory=list, init=False, repr=False)
     forecasts: list[FloatArray] = field(default_factory=list, init=False, repr=False)
@@ -81,6 +94,11 @@ class OneModel:
         for name, least in (("horizons", 1), ("spreads", 2)):
             if not getattr(self, name) or min(getattr(self, name)) < least:
                 raise ValueError(f"{name} must be whole numbers of at least {least}, were {getattr(self, name)!r}")
+        for name in ("aversion", "name_max"):
+            if not 0.0 < getattr(self, name) < inf:
+                raise ValueError(f"{name} must be above 0, was {getattr(self, name)!r}")
+        if self.risk_window < 2:
+            raise ValueError(f"risk_window must be at least 2, was {self.risk_window!r}")
         if self.minimum <= self.horizon + self.embargo:
             raise ValueError(f"minimum must be above horizon and embargo together, {self.horizon + self.embargo}, was {self.minimum!r}")
         self.own = tuple(self.indicators())
@@ -110,14 +128,15 @@ class OneModel:
     def on_bars(self, view: View) -> Proposal:
         self.features.append(self.seen(view))
         row = len(self.features) - 1
-        remarks = []
+        remarks: list[Remark] = []
         if self.plan.due(row):
             remarks.append(view.remark(self.learn(view)))
         forecast = np.full(len(view.symbols), nan) if self.fit is None else self.fit.models[0].predict(self.features[-1])
         self.forecasts.append(forecast)
         if self.fit is None or (row - self.minimum) % self.every:
             return remarks
-        return [*remarks, view.rebalance(self.weights(view, forecast))]
+        weights = self.weights(view, forecast) if self.book == "ranks" else self.constructed(view, forecast, remarks)
+        return [*remarks, view.rebalance(weights)]
 
     def seen(self, view: View) -> FloatArray:
         """The features of this close: (instruments, features), NaN for what has no bar now."""
@@ -164,3 +183,30 @@ class OneModel:
         held = np.where(known, view.position * view["close"] / max(view.equity, 1e-9), 0.0)
         change = np.abs(np.where(known, wanted, 0.0) - held).sum()
         return held + (wanted - held) * min(1.0, self.turnover / change) if change > 0.0 else wanted
+
+    def constructed(self, view: View, forecast: FloatArray, remarks: list[Remark]) -> FloatArray:
+        """The best book for the forecasts as alphas: NaN where there is none, or no history to tell its risk from."""
+        wanted = np.full(len(forecast), nan)
+        closes = view.history("close", min(self.risk_window, view.row) + 1, adjusted=True)
+        known = np.isfinite(forecast) & np.isfinite(closes).all(axis=0)
+        if known.sum() < 2 or len(closes) < 3:
+            return wanted
+        covariance = ledoit_wolf(closes[1:, known] / closes[:-1, known] - 1.0) * self.horizon
+        held = (view.position * closes[-1])[known] / max(view.equity, 1e-9)
+        long_short = self.side == "long_short"
+        limits = mandate(
+            int(known.sum()),
+            net=(-self.gross / 20.0, self.gross / 20.0) if long_short else (-inf, inf),
+            gross_max=self.gross,
+            name_max=self.name_max,
+            long_only=not long_short,
+            held=held,
+            turnover_max=self.turnover,
+            covariance=covariance,
+        )
+        self.constructor = self.constructor or Constructor(self.aversion)
+        allowed = self.constructor.weights(forecast[known], limits)
+        if allowed.conflict:
+            remarks.append(view.remark(f"no book: {allowed.conflict.words}"))
+        wanted[known] = allowed.weights
+        return wanted

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from simulator import Account, FeaturePanel, Tape, View, forecast_targets, load, simulate, walk_forward
+from simulator import Account, FeaturePanel, Tape, View, forecast_targets, load, prove, simulate, walk_forward
 from simulator.feeds.synthetic import Walks
 from simulator.scenarios import check
 from strategies.one_model import OneModel
@@ -117,3 +117,32 @@ def test_parameters_that_make_no_sense_are_refused(wrong: dict[str, Any], said: 
 def test_an_unknown_learner_is_refused_by_the_scenario() -> None:
     with pytest.raises(Exception, match=r"strategy.model must be one of linear, ridge, .* was 'rigde'; did you mean 'ridge'"):
         check(load("one_model", ["strategy.model=rigde"]))
+
+
+def test_a_constructed_book_keeps_its_limits_and_beats_the_ranks_for_its_own_alphas() -> None:
+    """Every book that it asks for is within gross, name, net and turnover; where they leave none it says so."""
+
+    class Kept(OneModel):
+        def constructed(self, view: View, forecast: np.ndarray, remarks: list[Any]) -> np.ndarray:
+            weights = super().constructed(view, forecast, remarks)
+            books.append((weights, view.position * view["close"] / view.equity, bool(remarks)))
+            return weights
+
+    books: list[tuple[np.ndarray, np.ndarray, bool]] = []
+    simulate(walk(240), Kept(book="construction", name_max=0.3, turnover=0.6, risk_window=40, **SMALL))
+    told = [(weights, held) for weights, held, _ in books if np.isfinite(weights).all()]
+    assert len(told) > 30
+    for weights, held in told:
+        assert np.abs(weights).sum() <= 0.95 + 1e-8
+        assert np.abs(weights).max() <= 0.3 + 1e-8
+        assert abs(weights.sum()) <= 0.95 / 20 + 1e-8
+        assert np.abs(weights - held).sum() <= 0.6 + 1e-8
+    assert max(np.abs(weights).sum() for weights, _ in told) > 0.5
+
+
+def test_a_constructed_book_does_not_look_ahead(tmp_path: Path) -> None:
+    (tmp_path / "s.toml").write_text(
+        '[feed]\nkind = "walks"\nbars = 160\n[strategy]\nname = "one_model"\nbook = "construction"\nhorizons = [1, 3, 8]\nspreads = [5]\n'
+        "horizon = 3\nevery = 3\nminimum = 30\nrefit = 20\nstride = 2\ntarget_window = 10\nrisk_window = 40\nname_max = 0.3\n"
+    )
+    assert prove(load(tmp_path / "s.toml"), points=3).passed
