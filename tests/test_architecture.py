@@ -25,7 +25,7 @@ ROOMS = {
     "feeds": {"errors", "kernels", "market", "loop", "models"},
     "report": {"errors", "kernels", "market", "book", "risk", "loop"},
     "plugins": {"errors"},
-    "scenarios": {"errors", "plugins", "book", "risk"},
+    "scenarios": {"errors", "plugins", "book", "risk", "feeds"},
     "sweeps": {"errors", "book", "market", "loop", "report", "scenarios", "assembly"},
     "scaffold": {"errors", "plugins"},
     "conformance": {"errors", "market", "book", "ports", "risk", "loop", "feeds", "report", "plugins", "assembly"},
