@@ -79,7 +79,7 @@ class Financing:
         return any((self.borrow, self.rebate, self.debit, self.credit)) or any(loan.rate for loan in self.loans)
 
     def squeezed(self, symbols: Sequence[str], rate: float, available: float, since: date) -> Financing:
-        """The same terms, but that from *since* on these *symbols* cost at least *rate* a year to borrow, and at most so many shares are to be had."""
+        """The same terms, but from *since* on these *symbols* cost at least *rate* a year, and at most so many shares of each are *available*."""
         kept, begun = [], []
         for symbol in symbols:
             own = sorted((loan for loan in self.loans if loan.symbol == symbol), key=lambda loan: loan.since or date.min)

@@ -1,7 +1,7 @@
 """Stressed markets: bars and terms that are worse than history's, by rule and by seed.
 
-Each transform takes values and gives values, and gives back what it was given where it is off. They are applied in the order of the fields of `Stress`:
-first what the history is, then how prices move, then what happens in it, then what can be traded of it, and last what is wrong with its bars.
+Each transform takes values and gives values, and gives back what it was given where it is off. They are applied in the order of the fields of
+`Stress`: first what the history is, then how prices move, what happens in it and what can be traded of it, and last what is wrong with its bars.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from math import inf
 from typing import Final, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from simulator.errors import ScenarioError, nearest
 from simulator.loop.randomness import blocks, stream
@@ -78,11 +79,11 @@ class Squeeze:
 class Stress:
     """What a market is put under, in this order; by default nothing.
 
-    *bootstrap* is the mean length, in sessions, of the blocks of which another history is made (0: history as it was). *volatility* is how many times
-    as far prices move around their mean, *correlation* how far they move as one: 0 is as they did, 1 all alike. *gaps* are sudden falls or rises.
-    *spread* multiplies slippage, and *liquidity* divides volume. *missing* is the share of bars that are not there, *late* the share of instants whose
-    bars come only with the next ones', and are one with them. *halts* stop trading, and *squeezes* make borrowed shares dear. Another *seed* is
-    another draw of all that is drawn.
+    *bootstrap* is the mean length, in sessions, of the blocks of which another history is made (0: history as it was). *volatility* is how many
+    times as far prices move around their mean, *correlation* how far they move as one: 0 is as they did, 1 all alike. *gaps* are sudden falls or
+    rises. *spread* multiplies slippage, and *liquidity* divides volume. *missing* is the share of bars that are not there, *late* the share of
+    instants whose bars come only with the next ones', and are one with them. *halts* stop trading, and *squeezes* make borrowed shares dear. Another
+    *seed* is another draw of all that is drawn.
     """
 
     bootstrap: float = 0.0
@@ -196,13 +197,16 @@ def bootstrapped(tape: Tape, block: float, random: Draws) -> Tape:
     ]
     closed_at, spans = np.concatenate(times), (tape.closed_at[:n] - tape.opened_at[:n])[rows]
     moves = _moves(tape)
-    columns = _prices(tape, moves[:, rows])
-    volume = np.where(np.isnan(columns[3]), np.nan, tape.volume[:n][rows])
+    open_, high, low, close = _prices(tape, moves[:, rows])
+    volume = np.where(np.isnan(close), np.nan, tape.volume[:n][rows])
     sessions = np.repeat(tape.sessions[firsts], lengths[drawn])
     made = Tape.of(
         tape.instruments,
         closed_at,
-        *columns,
+        open_,
+        high,
+        low,
+        close,
         volume,
         interval=tape.interval,
         opened_at=closed_at - spans,
@@ -281,7 +285,8 @@ def thinner(tape: Tape, divisor: float) -> Tape:
     volume = tape.volume[: len(tape)]
     there = np.isfinite(volume)
     less = np.where(there, np.floor(np.where(there, volume, 0.0) / divisor / lots) * lots, volume)
-    return tape.like(*(getattr(tape, name)[: len(tape)] for name in FIELDS[:4]), less)
+    n = len(tape)
+    return tape.like(tape.open[:n], tape.high[:n], tape.low[:n], tape.close[:n], less)
 
 
 def halted(tape: Tape, stop: Stop, random: Draws, place: str = "halt") -> Tape:
@@ -380,7 +385,7 @@ def _carried(closes: FloatArray) -> FloatArray:
     return np.where(last < 0, np.nan, np.take_along_axis(closes, np.maximum(last, 0), axis=0))
 
 
-def _returned(closes: FloatArray) -> np.ndarray:
+def _returned(closes: FloatArray) -> npt.NDArray[np.bool_]:
     """Where there is a return from close to close: a bar that is not its instrument's first."""
     there = ~np.isnan(closes)
     return there & (np.cumsum(there, axis=0) > 1)
@@ -390,7 +395,9 @@ def _means(closes: FloatArray) -> FloatArray:
     """The mean log return of each instrument, 0 where it has none."""
     returned = _returned(closes)
     sums = np.where(returned, closes, 0.0).sum(axis=0)
-    return np.divide(sums, returned.sum(axis=0), out=np.zeros(closes.shape[1]), where=returned.any(axis=0))
+    means = np.zeros(closes.shape[1])
+    np.divide(sums, returned.sum(axis=0), out=means, where=returned.any(axis=0))
+    return means
 
 
 def _prices(tape: Tape, moves: FloatArray) -> list[FloatArray]:
@@ -414,7 +421,8 @@ def _moved(tape: Tape, moves: FloatArray, place: str) -> Tape:
         columns = [_on_grid(tape, column / factors, None) for column in columns]
     if any(np.isinf(column).any() for column in columns):
         raise ScenarioError(f"{place}: prices grow beyond what a number holds; ask for less")
-    return tape.like(*columns, tape.volume[: len(tape)])
+    open_, high, low, close = columns
+    return tape.like(open_, high, low, close, tape.volume[: len(tape)])
 
 
 def _on_grid(tape: Tape, prices: FloatArray, unchanged: FloatArray | None) -> FloatArray:

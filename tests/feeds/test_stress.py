@@ -62,10 +62,12 @@ def check_valid(tape: Tape) -> None:
     """What every feed promises of its bars."""
     opens, high, low, close, volume = (of(tape, name) for name in FIELDS)
     there = ~np.isnan(close)
-    assert len(tape) and there.any(axis=1).all()
+    assert len(tape)
+    assert there.any(axis=1).all()
     for column in (opens, high, low, volume):
         assert np.array_equal(there, ~np.isnan(column))
-    assert (low[there] > 0.0).all() and np.isfinite(high[there]).all()
+    assert (low[there] > 0.0).all()
+    assert np.isfinite(high[there]).all()
     assert (low[there] <= np.minimum(opens, close)[there]).all()
     assert (high[there] >= np.maximum(opens, close)[there]).all()
     assert (volume[there] >= 0.0).all()
@@ -157,7 +159,8 @@ def test_correlations_go_to_one_at_the_same_means_and_volatilities() -> None:
     assert np.corrcoef(ours.T) == pytest.approx(np.ones((3, 3)))
     assert ours.std(axis=0) == pytest.approx(its.std(axis=0))
     halfway = np.corrcoef(np.diff(np.log(of(correlated(tape, 0.5), "close")), axis=0).T)
-    assert (np.abs(np.corrcoef(its.T)[0, 1:]) < halfway[0, 1:]).all() and (halfway[0, 1:] < 1.0).all()
+    assert (np.abs(np.corrcoef(its.T)[0, 1:]) < halfway[0, 1:]).all()
+    assert (halfway[0, 1:] < 1.0).all()
 
 
 def test_one_instrument_has_no_correlation() -> None:
@@ -225,7 +228,8 @@ def test_a_gap_leaves_what_was_before_it_to_the_bit() -> None:
 def test_a_halt_is_a_suspension_for_so_many_sessions() -> None:
     stress = Stress(halts=(Stop(3, START.replace(day=10), ("S0",)),))
     (halt,) = stress.tape(walks(), 1).actions or ()
-    assert halt.symbol == "S0" and (getattr(halt, "first", 0), getattr(halt, "last", 0)) == (19_002, 19_004)
+    assert halt.symbol == "S0"
+    assert (getattr(halt, "first", 0), getattr(halt, "last", 0)) == (19_002, 19_004)
 
 
 def test_what_has_no_date_is_drawn_from_the_middle() -> None:
@@ -330,7 +334,9 @@ def test_a_scenario_says_its_stress(scenario: Path) -> None:
     plain = scenarios.load(scenario)
     stressed = scenarios.load(scenario, ["stress.volatility=2", "stress.gaps=[{size=-0.2}]", "stress.spread=4"])
     assert "stress" not in plain.text
-    assert "[stress]" in stressed.text and "volatility = 2.0" in stressed.text and "size = -0.2" in stressed.text
+    assert "[stress]" in stressed.text
+    assert "volatility = 2.0" in stressed.text
+    assert "size = -0.2" in stressed.text
     ours, its = assembly.run(stressed), assembly.run(plain)
     assert ours.tape.digest() != its.tape.digest()
     assert any(sentence.startswith("Stress: All prices are -20.0%") for sentence in ours.assumptions)
@@ -340,7 +346,8 @@ def test_a_scenario_says_its_stress(scenario: Path) -> None:
 def test_a_spread_of_four_costs_four_times(scenario: Path) -> None:
     runs = [assembly.run(scenarios.load(scenario, overrides)) for overrides in ([], ["stress.spread=4"])]
     plain, wide = ((sum(fill.slippage for fill in run.fills)) for run in runs)
-    assert wide == pytest.approx(4.0 * plain, rel=1e-2) and plain > 0.0
+    assert wide == pytest.approx(4.0 * plain, rel=1e-2)
+    assert plain > 0.0
 
 
 @pytest.mark.parametrize(
