@@ -28,15 +28,15 @@ BLOCK: Final = 20.0
 """About a month: long enough to keep volatility that clusters."""
 
 STRESSES: Final[dict[str, Stress]] = {
-    "gap of -20 %": Stress(gaps=(Gap(-0.2),)),
-    "volatility x 2": Stress(volatility=2.0),
-    "volatility x 3": Stress(volatility=3.0),
+    "gap of −20 %": Stress(gaps=(Gap(-0.2),)),
+    "volatility × 2": Stress(volatility=2.0),
+    "volatility × 3": Stress(volatility=3.0),
     "correlations to one": Stress(correlation=1.0),
-    "spreads x 5": Stress(spread=5.0),
-    "liquidity / 10": Stress(liquidity=10.0),
+    "spreads × 5": Stress(spread=5.0),
+    "liquidity ÷ 10": Stress(liquidity=10.0),
     "5 % of bars missing": Stress(missing=0.05),
     "5 % of bars late": Stress(late=0.05),
-    "halt of 5 sessions": Stress(halts=(Stop(5),)),
+    "halt of 20 sessions": Stress(halts=(Stop(20),)),
     "borrow squeeze": Stress(squeezes=(Squeeze(0.5, 0.0),)),
     **{f"resampled history {k}": Stress(bootstrap=BLOCK, seed=k) for k in range(1, HISTORIES + 1)},
 }

@@ -80,6 +80,7 @@ def console_of(stderr: bool = False) -> Console:
 
 
 def labelled(console: Console, rows: Iterator[tuple[str, str]] | Sequence[tuple[str, str]]) -> None:
+    """Print labels, each with its value beside it."""
     from rich.table import Table
 
     table = Table.grid(padding=(0, 2))

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from simulator.errors import ScenarioError, nearest
-from simulator.loop.randomness import blocks, stream
+from simulator.loop.randomness import Generator, blocks, stream
 from simulator.market.actions import Actions, Suspension
 from simulator.market.calendars import day_text
 from simulator.market.instruments import NEVER, Future
@@ -80,10 +80,10 @@ class Stress:
     """What a market is put under, in this order; by default nothing.
 
     *bootstrap* is the mean length, in sessions, of the blocks of which another history is made (0: history as it was). *volatility* is how many
-    times as far prices move around their mean, *correlation* how far they move as one: 0 is as they did, 1 all alike. *gaps* are sudden falls or
-    rises. *spread* multiplies slippage, and *liquidity* divides volume. *missing* is the share of bars that are not there, *late* the share of
-    instants whose bars come only with the next ones', and are one with them. *halts* stop trading, and *squeezes* make borrowed shares dear. Another
-    *seed* is another draw of all that is drawn.
+    times as far prices move, around the mean that they have, and *correlation* how far they move as one: 0 is as they did, 1 all alike. *gaps* are
+    sudden falls or rises. *spread* multiplies slippage, and *liquidity* divides volume. *missing* is the share of bars that are not there, *late*
+    the share of instants whose bars come only with the next ones', and are one with them. *halts* stop trading, and *squeezes* make borrowed shares
+    dear. Another *seed* is another draw of all that is drawn.
     """
 
     bootstrap: float = 0.0
@@ -163,7 +163,7 @@ class Draws(NamedTuple):
     seed: int
     own: int
 
-    def of(self, what: str, instrument: str = "") -> np.random.Generator:
+    def of(self, what: str, instrument: str = "") -> Generator:
         """The random numbers of one transform, for one instrument."""
         return stream(self.seed, f"stress {self.own}, {what}", instrument)
 
@@ -219,17 +219,23 @@ def bootstrapped(tape: Tape, block: float, random: Draws) -> Tape:
 
 
 def more_volatile(tape: Tape, times: float) -> Tape:
-    """Prices that move *times* as far around the mean of their log returns from close to close: each instrument ends where it did, on a wilder way.
+    """Prices whose log returns from close to close are *times* as far from their mean, shifted so that the mean simple return stays what it was.
 
-    All four prices of a bar are moved alike from the close before, so that their order stays.
+    So the average bet pays what it did, and holding on pays less. All four prices of a bar are moved alike from the close before: their order stays.
     """
     if times == 1.0:
         return tape
     moves = _moves(tape)
-    means = _means(moves[3])
+    returned = _returned(moves[3])
     moves *= times
-    # The first bar has no close before it: there is no mean to move around.
-    moves[:, _returned(moves[3])] += (1.0 - times) * np.broadcast_to(means, moves[3].shape)[_returned(moves[3])]
+    for own, there in zip(np.moveaxis(moves, 2, 0), returned.T, strict=True):
+        # The first bar has no close before it: there is no mean to keep.
+        if there.any():
+            wild = own[3, there]
+            most = float(wild.max())
+            # In logs, the largest taken out, since an exponential of it may be more than a number holds.
+            mean = most + float(np.log(np.exp(wild - most).mean()))
+            own[:, there] += float(np.log(np.exp(wild / times).mean())) - mean
     return _moved(tape, moves, "stress.volatility")
 
 

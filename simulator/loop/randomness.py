@@ -8,8 +8,10 @@ import json
 import numpy as np
 import numpy.typing as npt
 
+Generator = np.random.Generator
 
-def stream(seed: int, component: str, instrument: str = "") -> np.random.Generator:
+
+def stream(seed: int, component: str, instrument: str = "") -> Generator:
     """The random numbers of one component for one instrument, as a function of *seed*.
 
     Streams are keyed by a SHA-256 of all three names, not drawn one after another: adding an instrument or a component disturbs no other.
@@ -18,7 +20,7 @@ def stream(seed: int, component: str, instrument: str = "") -> np.random.Generat
     return np.random.Generator(np.random.PCG64(int.from_bytes(hashlib.sha256(key).digest(), "big")))
 
 
-def blocks(random: np.random.Generator, shape: tuple[int, int], block: float) -> npt.NDArray[np.int64]:
+def blocks(random: Generator, shape: tuple[int, int], block: float) -> npt.NDArray[np.int64]:
     """Places in so many histories of so many values: each is the one after the place before (after the last comes the first), or, once in *block*
     times, any. This is the stationary bootstrap of Politis and Romano (1994).
     """

@@ -30,6 +30,7 @@ PLOT_STYLE: Final = """
 .plot span { position: absolute; font-size: 12px; color: var(--muted); white-space: nowrap; }
 .plot .y { right: 100%; margin-right: 7px; transform: translateY(50%); }
 .plot .x { top: 100%; margin-top: 4px; transform: translateX(-50%); }
+p.key:has(svg) { margin-bottom: 12px; }
 .panels { display: grid; grid-template-columns: repeat(auto-fill, minmax(250px, 1fr)); gap: 22px 34px; }
 .panels figure { margin: 0; break-inside: avoid; }
 .panels figcaption { font-size: 14px; margin: 0 0 6px; display: flex; justify-content: space-between; gap: 12px; }
@@ -64,7 +65,9 @@ def plot(lines: Sequence[Line], label: str, say: Callable[[float], str], *, log:
     low, high = float(values.min()), float(values.max())
     logged = log and low > 0.0 and high > LOG_FROM * low
     ticks = log_ticks(low, high) if logged else even_ticks(low, high, y_ticks)
-    if not logged:
+    if logged:
+        ticks = ticks[:: ceil(len(ticks) / y_ticks)]
+    else:
         low, high = min(low, ticks[0]), max(high, ticks[-1])
     first, last = min(int(line.days[0]) for line in known), max(int(line.days[-1]) for line in known)
 

@@ -21,18 +21,22 @@ def document(title: str, body: Iterable[str], style: str = "", scripts: str = ""
 
 
 def measured(found: Measured, kind: str) -> str:
+    """A metric's value."""
     return shown(found.value, kind)
 
 
 def shown(value: float, kind: str) -> str:
+    """A number as its kind is written: a percent or a ratio."""
     return words.percent(value) if kind == "percent" else words.ratio(value)
 
 
 def section(heading: str, inner: str) -> str:
+    """A section under its heading; nothing where it is empty."""
     return f"<section>\n<h2>{heading}</h2>\n{inner}\n</section>" if inner else ""
 
 
 def itemised(sentences: Iterable[str]) -> str:
+    """Sentences as a list, or that there are none."""
     items = "\n".join(f"<li>{escape(sentence)}</li>" for sentence in sentences)
     return f"<ul>\n{items}\n</ul>" if items else "<p>None.</p>"
 
@@ -60,4 +64,5 @@ def log_switch(place: str) -> str:
 
 
 def note(*sentences: str) -> str:
+    """Sentences in small print."""
     return f'<p class="note">{escape(" ".join(x for x in sentences if x))}</p>'

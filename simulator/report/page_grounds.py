@@ -56,6 +56,7 @@ WHAT_A_BAR_CANNOT_TELL: Final = (
 
 
 def metric_table(result: Result, ours: Measures, its: Measures) -> str:
+    """Each metric beside the benchmark's, with its definition."""
     rows, relative = [], False
     for metric in metrics.METRICS:
         if metric.relative and not relative:

@@ -22,6 +22,7 @@ STRONGEST: Final = {"M": 0.1, "Y": 0.4}
 
 
 def month_table(result: Result, against: Benchmark) -> str:
+    """The return of each month and year, in colours."""
     sessions, paths = result.tape.sessions[: result.rows], (result.equity, against.equity)
     months = metrics.calendar_returns(result.equity, sessions, result.cash_start, "M")
     years, held = (metrics.calendar_returns(path, sessions, result.cash_start, "Y") for path in paths)
@@ -66,6 +67,7 @@ def deepest(result: Result) -> list[tuple[str, str, str, str, str]]:
 
 
 def drawdown_table(result: Result) -> str:
+    """The five deepest drawdowns."""
     falls = deepest(result)
     if not falls:
         return note("Equity never fell below an earlier session close.")
@@ -74,6 +76,7 @@ def drawdown_table(result: Result) -> str:
 
 
 def exposed(gross: np.ndarray, net: np.ndarray) -> str:
+    """How much was held, in a sentence."""
     known = ~np.isnan(gross)
     if not known.any():
         return "Undefined: equity was never above 0."
@@ -84,6 +87,7 @@ def exposed(gross: np.ndarray, net: np.ndarray) -> str:
 
 
 def turned(result: Result) -> str:
+    """How much was traded of what was held, in a sentence."""
     found = turnover_of(result)
     if found.reason:
         return f"Turnover is undefined: {found.reason}."
@@ -94,6 +98,7 @@ def turned(result: Result) -> str:
 
 
 def regime_table(result: Result, against: Benchmark) -> str:
+    """How the run did in each regime that it saw; nothing where it plotted none."""
     found = by_regime(result, against.equity)
     if not found:
         return ""

@@ -22,6 +22,7 @@ SHORTFALLS_MAX: Final = 40
 
 
 def trip_table(result: Result) -> str:
+    """Round trips by side, and what is still open."""
     closed, still = result.trips
     held = (
         f"Not among them: {words.count(len(still), 'lot')} open at the end, with {words.money(sum(x.pnl for x in still))} of profit at last closes."
@@ -74,6 +75,7 @@ def attribution_tables(result: Result) -> str:
 
 
 def cost_table(result: Result) -> str:
+    """What each assumption took."""
     told = statement(result)
     rows = [
         (cost.name, cost.assumed, words.money(cost.money), words.ratio(told.of_turnover(cost.money)), words.ratio(told.of_equity(cost.money)))
@@ -103,6 +105,7 @@ def shortfall_table(result: Result) -> str:
 
 
 def order_tables(result: Result) -> str:
+    """What became of orders, and what they waited for."""
     orders = result.orders
     if not orders:
         return "<p>No order was sent.</p>"
@@ -120,6 +123,7 @@ def order_tables(result: Result) -> str:
 
 
 def halt_table(result: Result) -> str:
+    """When trading was halted, and why."""
     if not result.halts:
         return "<p>Trading was never halted.</p>"
     rows = [

@@ -198,11 +198,11 @@ def _drawings(result: Result, against: Benchmark, drawn: Mapping[str, Any]) -> l
             + page_risk.drawdown_table(result),
         ),
         section("Returns by month", page_risk.month_table(result, against)),
-        section("Price and fills", price(result, drawn) + page_risk.regime_table(result, against)),
+        section("Price and fills", _price(result, drawn) + page_risk.regime_table(result, against)),
         section(
             "Exposure", chart("exposure", "Gross and net exposure over time", "low") + note(page_risk.exposed(gross, net), page_risk.turned(result))
         ),
-        section("Plotted by the strategy", plotted(result)),
+        section("Plotted by the strategy", _plots(result)),
     ]
 
 
@@ -215,7 +215,7 @@ def _banded(result: Result) -> str:
     )
 
 
-def price(result: Result, drawn: Mapping[str, Any]) -> str:
+def _price(result: Result, drawn: Mapping[str, Any]) -> str:
     some: list[dict[str, Any]] = drawn["instruments"]
     options = "".join(f'<option value="{k}">{one["symbol"]}</option>' for k, one in enumerate(some))
     chosen = f'<label>Instrument <select id="instrument">{options}</select></label>' if len(some) > 1 else ""
@@ -228,7 +228,7 @@ def price(result: Result, drawn: Mapping[str, Any]) -> str:
     return price + "\n" + chart("regime", "Probability of each regime over time", "ribbon", heading="Regimes", note=note(strip))
 
 
-def plotted(result: Result) -> str:
+def _plots(result: Result) -> str:
     names = charts.plotted(result)
     places = [chart(f"plot-{k}", name, "low", heading=name) for k, name in enumerate(names[: charts.PLOTS_MAX])]
     left_out = [note(f"The first {charts.PLOTS_MAX} of {len(names)} charts; all are in plots.parquet.")] if len(names) > charts.PLOTS_MAX else []

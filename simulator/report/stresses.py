@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 HEADS: Final = ("", "Final equity", "Return", "Drawdown", "Sharpe", "Fills", "Refused", "Halts", "Forced")
 COUNTS: Final = HEADS.index("Fills") + 1
 """From here on a column is left out where it is all zeros."""
-FORCED: Final = "Forced are orders that the account's broker sent or cancelled by itself: margin calls, recalls, bankruptcy."
+FORCED: Final = "Forced are orders that the account’s broker sent or cancelled by itself: margin calls, recalls, bankruptcy."
 NO_CRISIS: Final = "This history holds no crisis that has a name here."
 
 
@@ -88,7 +88,7 @@ def page(done: StressTest) -> str:
         section("Each beside the plain run", _panels(done.plain, ran[1:])),
         section(
             "The plain run in crises",
-            table(("", "From, to", *HEADS[1:]), [(row[0], run.words[0], *row[1:]) for run, row in ((run, _row(run)) for run in done.crises)], 2)
+            table(("", "Sessions", *HEADS[1:]), [(row[0], _dates(run), *row[1:]) for run, row in ((run, _row(run)) for run in done.crises)], 2)
             + note("What the plain run did on those days, having lived through all before; equity at the last of them.")
             if done.crises
             else f"<p>{NO_CRISIS}</p>",
@@ -99,6 +99,10 @@ def page(done: StressTest) -> str:
         section("Not run", itemised([f"{run.name}: {run.error}" for run in done.runs if run.error])) if len(ran) < len(done.runs) else "",
     )
     return document(f"Stress test of {done.scenario}", body, drawing.PLOT_STYLE)
+
+
+def _dates(run: Endured) -> str:
+    return f"{words.date(int(run.days[1]))} to {words.date(int(run.days[-1]))}"
 
 
 def _panels(plain: Endured, runs: Sequence[Endured]) -> str:
