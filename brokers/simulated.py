@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import inf
-from typing import Literal
+from typing import Any, Literal
 
 from brokers.costs import US_EQUITIES, Commission, CostModel, Levy
 from brokers.desk import SimulatedBroker
@@ -79,6 +79,17 @@ class Simulated:
         tariff, slippage = self.commission, self.slippage
         plain = isinstance(tariff, Commission) and not tariff.tiers and isinstance(slippage, Slippage) and not slippage.permanent
         return not plain or self.regulation != "none" or bool(self.levies or self.venues or self.overrides)
+
+    def widened(self, times: float) -> Simulated:
+        """The same market with so many *times* the slippage. Raises ScenarioError for a model of one's own that cannot say what that is."""
+
+        def wider(model: Slippage | SlippageModel) -> Any:
+            if not hasattr(model, "widened"):
+                raise ScenarioError(f"stress.spread: the slippage model {type(model).__name__} needs widened(times), which returns a wider one")
+            return model.widened(times)
+
+        own = {symbol: replace(terms, slippage=terms.slippage and wider(terms.slippage)) for symbol, terms in self.overrides.items()}
+        return replace(self, slippage=wider(self.slippage), overrides=own)
 
     def connect(self, tape: Tape, portfolio: Portfolio, account: Account, ids: OrderIds) -> SimulatedBroker:
         """The broker of one session. Raises ScenarioError for terms of an instrument that there is none of."""

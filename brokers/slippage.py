@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import inf, sqrt
 from typing import Literal, Protocol
 
@@ -63,6 +63,10 @@ class Slippage:
     def amount(self) -> float:
         """The model's own number, as simulator.kernels.rules.slip takes it."""
         return {"none": 0.0, "bps": self.bps / 10_000.0, "half_spread": self.spread / 2.0, "volume_share": self.k, "square_root": self.y}[self.model]
+
+    def widened(self, times: float) -> Slippage:
+        """The same model, which costs so many *times* as much."""
+        return replace(self, bps=min(self.bps * times, 9_999.0), spread=self.spread * times, k=self.k * times, y=self.y * times)
 
     def words(self) -> str:
         """The model as a person would say it."""

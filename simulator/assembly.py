@@ -291,6 +291,10 @@ def code_version() -> str:
 def parts(scenario: Scenario) -> scenarios.Parts:
     """The feed, strategy and broker settings that a scenario names, built anew; a strategy's own files lie beside the scenario's."""
     made = scenarios.check(scenario)
+    if scenario.stress and scenario.stress.spread != 1.0:
+        if not hasattr(made.broker, "widened"):
+            raise ScenarioError(f"stress.spread: the broker '{scenario.broker.name}' knows no spreads: it needs widened(times)")
+        made = made._replace(broker=made.broker.widened(scenario.stress.spread))
     return made._replace(strategy=made.strategy.beside(scenario.folder)) if hasattr(made.strategy, "beside") else made
 
 
@@ -304,7 +308,7 @@ def run(scenario: Scenario, *, progress: Progress | None = None, check: bool = F
         tape = load(scenario, feed)
     _know(scenario, tape)
     header = header_of(scenario)
-    about = _about(scenario, broker)
+    about = _about(scenario, broker, tape)
     return _run(tape, strategy, broker, scenario.account, scenario.risk, progress, check, about, header.text, bars=bars)
 
 
@@ -351,7 +355,7 @@ def rehearse(
     with SqliteJournal(path, header, resume=resume) as journal:
         clock.through = journal.reached
         killer = RecordedSwitch(journal.committed, journal.reached, switch or FileSwitch(kill_file(path)))
-        about = _about(scenario, broker)
+        about = _about(scenario, broker, tape)
         result = _run(tape, strategy, broker, scenario.account, scenario.risk, progress, False, about, header.text, clock, journal, switch=killer)
         if not result.interrupted:
             journal.finish(tape.digest(), result.rows)
@@ -359,13 +363,13 @@ def rehearse(
 
 
 def load(scenario: Scenario, feed: Any) -> Tape:
-    """The tape of a scenario's feed, with what its files of actions and as-of tables say."""
+    """The tape of a scenario's feed, with what its files of actions and as-of tables say, under its stress."""
     tape: Tape = feed.load(seed=scenario.seed, folder=scenario.folder)
     if scenario.actions or scenario.known:
         from simulator.feeds.tables import with_tables
 
-        return with_tables(tape, scenario.folder, scenario.actions, scenario.known)
-    return tape
+        tape = with_tables(tape, scenario.folder, scenario.actions, scenario.known)
+    return scenario.stress.tape(tape, scenario.seed) if scenario.stress and len(tape) else tape
 
 
 def kill_file(journal: Path) -> Path:
@@ -386,17 +390,29 @@ def header_of(scenario: Scenario) -> Header:
     return Header(scenario.text, code_version(), scenario.seed)
 
 
-def _about(scenario: Scenario, broker: Any) -> dict[str, Any]:
+def _about(scenario: Scenario, broker: Any, tape: Tape) -> dict[str, Any]:
     sizer = scenarios.sizer_of(scenario)
     return {
-        "financing": scenario.financing,
+        "financing": _terms_of_loans(scenario, tape),
         "margin": scenario.margin,
         "sizer": sizer and WithinLimits(sizer, scenario.risk, scenario.account),
         "scenario": scenario,
         "run_id": header_of(scenario).run,
         "notes": scenario.caveats,
-        "assumptions": (*(broker.words() if hasattr(broker, "words") else ()), *_lent(scenario)),
+        "assumptions": (
+            *(scenario.stress.words() if scenario.stress else ()),
+            *(broker.words() if hasattr(broker, "words") else ()),
+            *_lent(scenario),
+        ),
     }
+
+
+def _terms_of_loans(scenario: Scenario, tape: Tape) -> Financing:
+    """What borrowing costs, under the stress of a scenario."""
+    terms = scenario.financing
+    for squeeze in scenario.stress.squeezed(tape, scenario.seed) if scenario.stress and len(tape) else ():
+        terms = terms.squeezed(*squeeze)
+    return terms
 
 
 def _lent(scenario: Scenario) -> list[str]:

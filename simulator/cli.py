@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final, NamedTuple
 
@@ -16,15 +15,12 @@ import typer
 from typer.core import TyperGroup
 
 from simulator.errors import ScenarioError, SimulatorError
+from simulator.terminal import Format, console_of, explained, killing, labelled, plain, progress_bar, shown, stopping
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
-    from simulator.loop.clocks import PacedClock
     from simulator.market.tape import Tape
     from simulator.report.deflated import Standing
     from simulator.report.results import Result
-    from simulator.report.telling import Columns, Part
     from simulator.report.uncertainty import Uncertainty
     from simulator.scenarios import Scenario
 
@@ -64,6 +60,8 @@ Kept = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder, or a jo
 Settings = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a key, such as strategy.fast=10. May be given again and again.")
 ]
+
+How = Annotated[Format, typer.Option("--format", help="Show it as text, as JSON for machines, or as Markdown for notebooks.")]
 
 
 def main() -> None:
@@ -106,6 +104,7 @@ def run(
         bool, typer.Option("--uncertainty", help="Run it again under each policy for the path inside a bar, and show what hangs on that.")
     ] = False,
     no_trial: Annotated[bool, typer.Option("--no-trial", help="Keep it out of the count of trials; that it was is written down.")] = False,
+    how: How = Format.TEXT,
 ) -> None:
     """Run a scenario, and show what came of it.
 
@@ -122,28 +121,36 @@ def run(
     scenario = scenarios.load(source, settings or ())
     if out is not None:
         folders.check(out)
-    with scenarios.naming(source, settings or ()), _progress(scenario.name, "bars") as progress:
+    with scenarios.naming(source, settings or ()), progress_bar(scenario.name, "bars") as progress:
         if is_cold():
-            _console(stderr=True).print("compiling the rules of the market, once on this machine", style="dim")
+            console_of(stderr=True).print("compiling the rules of the market, once on this machine", style="dim")
             assembly.warm_up()
         tape = _tape(scenario)
         began, fitted = perf_counter(), FITTING.seconds
         result = assembly.run(scenario, tape=tape, check=audit, progress=progress)
         spent = Spent(perf_counter() - began, FITTING.seconds - fitted)
 
-    console = _console()
+    console = console_of()
     # What was stopped tried nothing to its end.
     standing = None if result.interrupted else ledger.take(result, counted=not no_trial)
-    _table(console, _outcome(result, spent, standing))
+    parts = [*_outcome(result, spent, standing)]
+    if how is Format.TEXT:
+        labelled(console, parts)
     doubt = None
     if uncertainty and not result.interrupted:
-        with scenarios.naming(source, settings or ()), _progress("policies", "runs") as progress:
+        with scenarios.naming(source, settings or ()), progress_bar("policies", "runs") as progress:
             doubt = assembly.uncertainty(scenario, result, progress)
-        console.print()
-        _table(console, _doubts(doubt))
+        parts += _doubts(doubt)
+        if how is Format.TEXT:
+            console.print()
+            labelled(console, _doubts(doubt))
+    if how is not Format.TEXT:
+        beside = {"trials": standing, "uncertainty": doubt}
+        shown(parts, lambda: folders.summary(result) | {name: each and each.plain() for name, each in beside.items()}, how)
     if out is not None:
         folders.write(result, out, doubt, standing)
-        console.print(f"\nrun folder: {out}", soft_wrap=True)
+        if how is Format.TEXT:
+            console.print(f"\nrun folder: {out}", soft_wrap=True)
     if result.interrupted:
         raise typer.Exit(INTERRUPTED)
 
@@ -175,20 +182,20 @@ def rehearse(
     from simulator.report import ledger
 
     scenario = scenarios.load(source, settings or ())
-    with scenarios.naming(source, settings or ()), _progress(scenario.name, "bars") as progress:
+    with scenarios.naming(source, settings or ()), progress_bar(scenario.name, "bars") as progress:
         if is_cold():
-            _console(stderr=True).print("compiling the rules of the market, once on this machine", style="dim")
+            console_of(stderr=True).print("compiling the rules of the market, once on this machine", style="dim")
             assembly.warm_up()
         tape = _tape(scenario)
         clock = PacedClock(speed, tape.interval)
         began, fitted = perf_counter(), FITTING.seconds
-        with _stopping(clock), _killing(assembly.kill_file(file)):
+        with stopping(clock), killing(assembly.kill_file(file)):
             result = assembly.rehearse(scenario, clock, file, resume=resume, tape=tape, progress=progress)
         spent = Spent(perf_counter() - began, FITTING.seconds - fitted)
 
-    console = _console()
+    console = console_of()
     standing = None if result.interrupted else ledger.look(result)
-    _table(console, _outcome(result, spent, standing))
+    labelled(console, _outcome(result, spent, standing))
     console.print(f"\njournal file: {file}", soft_wrap=True)
     if result.interrupted:
         given = [f"--set={setting}" for setting in settings or ()]
@@ -226,18 +233,62 @@ def sweep(
     if out is not None:
         out.mkdir(parents=True, exist_ok=True)
         store = sweeps.Store(out / "trials.db", sweeps.plan_text(source, (), trying))
-    with _progress(f"sweeping {source}", "trials") as progress:
+    with progress_bar(f"sweeping {source}", "trials") as progress:
         done = sweeps.sweep(source, trying, metric=metric, workers=workers, store=store, progress=progress)
     if store is not None and out is not None:
         store.close()
         grids.write(done, out)
-    console = _console()
-    _explain(grids.told(done))
+    console = console_of()
+    explained(grids.told(done))
     if out is not None:
         console.print(f"\nsweep folder: {out}", soft_wrap=True)
     if len(done.trials) < done.planned:
         console.print("to go on: the same command again" if out else "nothing was kept: give --out DIR to be able to go on", soft_wrap=True)
         raise typer.Exit(INTERRUPTED)
+
+
+@app.command()
+def stress(
+    source: Source,
+    out: Annotated[Path | None, typer.Option("--out", metavar="DIR", help="Keep stress.html and stress.json in this folder.")] = None,
+    settings: Settings = None,
+    how: How = Format.TEXT,
+) -> None:
+    """Run a scenario in worse markets, and show what came of it beside the plain run.
+
+    A gap, wilder prices, correlations of one, thin volume, wide spreads, bars that are missing or late, a halt, a borrow squeeze, resampled
+    histories, what [stress] of the scenario says, and the crises that its history holds. These are no trials. Ctrl-C keeps the runs that are done.
+    """
+    from simulator import scenarios, stresses
+    from simulator.report import stresses as reports
+
+    scenario = scenarios.load(source, settings or ())
+    with scenarios.naming(source, settings or ()), progress_bar(f"stressing {scenario.name}", "runs") as progress:
+        done = stresses.stress_test(scenario, progress=progress)
+    if out is not None:
+        reports.write(done, out)
+    shown(reports.told(done), lambda: reports.plain(done), how)
+    if out is not None and how is Format.TEXT:
+        console_of().print(f"\nstress folder: {out}", soft_wrap=True)
+    if len(done.runs) < done.planned:
+        raise typer.Exit(INTERRUPTED)
+
+
+@app.command()
+def compare(
+    kept: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Two run folders or more.")],
+    out: Annotated[Path | None, typer.Option("--out", metavar="FILE", help="Write a page with them side by side, which ends in .html.")] = None,
+    how: How = Format.TEXT,
+) -> None:
+    """Put runs side by side: headline figures, equity, drawdowns, costs, and how their returns move together."""
+    from simulator.report import comparisons
+
+    found = comparisons.compare(kept)
+    if out is not None:
+        comparisons.write(found, out)
+    shown(comparisons.told(found), lambda: comparisons.plain(found), how)
+    if out is not None and how is Format.TEXT:
+        console_of().print(f"\npage: {out}", soft_wrap=True)
 
 
 @app.command()
@@ -248,7 +299,7 @@ def check(source: Source, settings: Settings = None) -> None:
     scenario = scenarios.load(source, settings or ())
     with scenarios.naming(source, settings or ()):
         tape = _tape(scenario)
-    _table(_console(), _plan(scenario, tape))
+    labelled(console_of(), _plan(scenario, tape))
 
 
 @app.command("list")
@@ -256,14 +307,14 @@ def list_all() -> None:
     """List scenarios, strategies, brokers and feeds."""
     from simulator import plugins, scenarios
 
-    console = _console()
+    console = console_of()
     for heading, rows in (
         ("scenarios", [(name, _title(path)) for name, path in scenarios.bundled().items()]),
         *((f"{word} plug-ins", [(name, _purpose(group, name)) for name in plugins.names(group)]) for group, word in plugins.WORDS.items()),
     ):
         if rows:
             console.print(f"{heading}:")
-            _table(console, [(f"  {name}", words) for name, words in rows])
+            labelled(console, [(f"  {name}", words) for name, words in rows])
 
 
 @app.command()
@@ -287,10 +338,10 @@ def prove(
     scenario = scenarios.load(source, settings or ())
     if out is not None:
         folders.check(out)
-    with scenarios.naming(source, settings or ()), _progress(f"proving {scenario.name}", "points") as progress:
+    with scenarios.naming(source, settings or ()), progress_bar(f"proving {scenario.name}", "points") as progress:
         base = prover.whole(assembly.run(scenario, tape=_tape(scenario)))
         certificate = prover.prove(scenario, points=points, progress=progress, base=base)
-    console = _console()
+    console = console_of()
     console.print(certificate.words(), soft_wrap=True)
     if out is not None:
         folders.write(base, out, certificate=certificate)
@@ -314,7 +365,7 @@ def state(
     from simulator.report import explain, records
 
     record = records.read(kept)
-    _explain(explain.state(record, records.load_tape(record), at))
+    explained(explain.state(record, records.load_tape(record), at))
 
 
 @app.command()
@@ -328,7 +379,7 @@ def why(kept: Kept, order: Annotated[str, typer.Argument(metavar="ORDER", help="
 
     record = records.read(kept)
     wanted = explain.find_order(record, order)
-    _explain(explain.story(record, records.load_tape(record), wanted))
+    explained(explain.story(record, records.load_tape(record), wanted))
 
 
 @app.command()
@@ -344,7 +395,7 @@ def diff(
     from simulator.report import differences, records
 
     runs = records.read(first), records.read(second)
-    _explain(differences.difference(*runs))
+    explained(differences.difference(*runs))
     if differences.compare(*runs):
         raise typer.Exit(DIFFERENT)
 
@@ -355,6 +406,7 @@ def trials(
         str, typer.Argument(metavar="PLACE", help="A folder, a scenario, or the ledger itself; the current folder where it is left out.")
     ] = ".",
     family: Annotated[str, typer.Option("--family", metavar="NAME", help="Show each trial of this strategy.")] = "",
+    how: How = Format.TEXT,
 ) -> None:
     """Show how many times each strategy was tried, and what the best of so many would show without skill.
 
@@ -362,7 +414,8 @@ def trials(
     """
     from simulator.report import ledger
 
-    _explain(ledger.told(ledger.find(place), family))
+    parts = list(ledger.told(ledger.find(place), family))
+    shown(parts, lambda: plain(parts), how)
 
 
 @app.command()
@@ -374,7 +427,9 @@ def new(name: Annotated[str, typer.Argument(metavar="NAME", help="The package's 
     from simulator import scaffold
 
     folder = scaffold.write(name, Path())
-    _console().print(f"made {folder}{os.sep}: its README.md says how to go on, which is to begin with:\n\n{scaffold.commands(name)}", soft_wrap=True)
+    console_of().print(
+        f"made {folder}{os.sep}: its README.md says how to go on, which is to begin with:\n\n{scaffold.commands(name)}", soft_wrap=True
+    )
 
 
 def _tape(scenario: Scenario) -> Tape:
@@ -533,113 +588,6 @@ def _purpose(group: str, name: str) -> str:
     except SimulatorError as error:
         return f"cannot be loaded: {error}"
     return re.split(r"(?<=[.]) (?=[A-Z])", words)[0]
-
-
-def _console(stderr: bool = False) -> Console:
-    """A console that prints what it is given: brackets in a title are brackets."""
-    from rich.console import Console
-
-    return Console(stderr=stderr, markup=False, highlight=False, emoji=False)
-
-
-def _table(console: Console, rows: Iterator[tuple[str, str]] | Sequence[tuple[str, str]]) -> None:
-    from rich.table import Table
-
-    table = Table.grid(padding=(0, 2))
-    table.add_column(no_wrap=True)
-    table.add_column(overflow="fold")
-    for label, value in rows:
-        table.add_row(label, value)
-    console.print(table)
-
-
-def _explain(parts: Iterable[Part]) -> None:
-    """Print labels with their values, and tables among them, with an empty line between."""
-    from simulator.report.telling import Columns
-
-    blocks: list[Columns | list[tuple[str, str]]] = []
-    for part in parts:
-        if isinstance(part, Columns):
-            blocks.append(part)
-        elif blocks and isinstance(blocks[-1], list):
-            blocks[-1].append(part)
-        else:
-            blocks.append([part])
-    console = _console()
-    for k, block in enumerate(blocks):
-        if k:
-            console.print()
-        if isinstance(block, Columns):
-            _columns(console, block)
-        else:
-            _table(console, block)
-
-
-def _columns(console: Console, columns: Columns) -> None:
-    """A table under its title: numbers to the right."""
-    from rich.table import Table
-
-    if not columns.rows:
-        console.print(f"{columns.title}: none")
-        return
-    table = Table(box=None, padding=(0, 2, 0, 0), show_edge=False)
-    for k, name in enumerate(columns.names):
-        table.add_column(name, justify="left" if k in columns.texts else "right", overflow="fold")
-    for row in columns.rows:
-        table.add_row(*row)
-    console.print(f"{columns.title}:")
-    console.print(table)
-
-
-@contextmanager
-def _stopping(clock: PacedClock) -> Iterator[None]:
-    """Ctrl-C stops *clock*, which is between two bars; a second one stops a bar that does not end."""
-    import signal
-
-    def stop(number: int, frame: Any) -> None:
-        if clock.stopping:
-            raise KeyboardInterrupt
-        clock.stop()
-
-    before = signal.signal(signal.SIGINT, stop)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
-
-
-@contextmanager
-def _killing(file: Path) -> Iterator[None]:
-    """SIGUSR1 makes *file*, which halts trading, and SIGUSR2 takes it away. Where there are no such signals only the file does."""
-    import signal
-
-    if not hasattr(signal, "SIGUSR1"):
-        yield
-        return
-    before = {
-        signal.SIGUSR1: signal.signal(signal.SIGUSR1, lambda number, frame: file.touch()),
-        signal.SIGUSR2: signal.signal(signal.SIGUSR2, lambda number, frame: file.unlink(missing_ok=True)),
-    }
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-@contextmanager
-def _progress(what: str, unit: str) -> Iterator[Callable[[int, int], None] | None]:
-    """A bar on a terminal's standard error; nothing where nobody watches."""
-    console = _console(stderr=True)
-    if not console.is_terminal:
-        yield None
-        return
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TextColumn(unit), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True) as bar:
-        task = bar.add_task(what, total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
 if __name__ == "__main__":

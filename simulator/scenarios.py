@@ -18,6 +18,7 @@ from typing import Any, Final, Literal, NamedTuple
 from simulator import plugins
 from simulator.book.financing import Financing
 from simulator.errors import ScenarioError, SimulatorError, nearest
+from simulator.feeds.stress import Stress
 from simulator.risk.limits import Account, Limits
 from simulator.risk.margin import Margin
 
@@ -33,6 +34,9 @@ PORTS: Final = {"feed": "load", "strategy": "on_bars", "broker": "connect", SIZE
 
 TABLES: Final = {"account": Account, "risk": Limits, "financing": Financing, "margin": Margin}
 """The tables that are settings of our own."""
+
+STRESS: Final = "stress"
+"""The table that says what the market is put under: one that a scenario may leave out, and then nothing of it is said."""
 
 BARE_WORD: Final = re.compile(r"[^\s\"'\[\]{},=#]+")
 BARE_KEY: Final = re.compile(r"[A-Za-z0-9_-]+")
@@ -72,6 +76,7 @@ class Scenario:
     actions: ActionFiles | None = None
     known: KnownFiles | None = None
     sizer: Choice | None = None
+    stress: Stress | None = None
 
 
 @dataclass(frozen=True)
@@ -229,11 +234,11 @@ def _toml_value(text: str, override: str) -> Any:
 
 
 def _scenario(tables: dict[str, Any], path: Path) -> Scenario:
-    known = {"name", "title", "caveats", "seed", "benchmark", *CHOICES, SIZER, *TABLES, *FILES}
+    known = {"name", "title", "caveats", "seed", "benchmark", *CHOICES, SIZER, *TABLES, *FILES, STRESS}
     for key, value in tables.items():
         if key not in known:
             raise ScenarioError(f"no such key '{key}'{nearest(key, known)}{_home(key, value)}")
-    rest = {key: _tuples(value) for key, value in tables.items() if key not in (*CHOICES, SIZER, *TABLES, *FILES)}
+    rest = {key: _tuples(value) for key, value in tables.items() if key not in (*CHOICES, SIZER, *TABLES, *FILES, STRESS)}
     head: Any = plugins.build(_Head, {"name": path.stem, **rest}, "")
     terms: Any = {name: plugins.build(kind, _table(tables, name), name) for name, kind in TABLES.items()}
     choices: Any = {table: _choice(table, _table(tables, table)) for table in CHOICES}
@@ -243,6 +248,8 @@ def _scenario(tables: dict[str, Any], path: Path) -> Scenario:
     if sizer:
         choices[SIZER], parts[SIZER] = sizer, _part(SIZER, sizer, folder)
     named = {table: files(table, tables) for table in FILES if table in tables}
+    if (stress := stress_of(tables)) is not None:
+        named[STRESS] = stress
     text = _text(head, choices, parts, {**terms, **named}, folder)
     return Scenario(
         head.name,
@@ -256,6 +263,7 @@ def _scenario(tables: dict[str, Any], path: Path) -> Scenario:
         benchmark=head.benchmark,
         actions=named.get("actions"),
         known=named.get("known"),
+        stress=stress,
     )
 
 
@@ -317,6 +325,15 @@ def _text(head: _Head, choices: Mapping[str, Choice], parts: Mapping[str, Any], 
 def files(table: str, tables: Mapping[str, Any]) -> Any:
     """What the *table* (a key of FILES) of a scenario names; None where it has none."""
     return plugins.build(FILES[table], _table(tables, table), table) if table in tables else None
+
+
+def stress_of(tables: Mapping[str, Any]) -> Stress | None:
+    """What a scenario's [stress] says; None where it has none."""
+    if STRESS not in tables:
+        return None
+    made = plugins.build(Stress, _table(tables, STRESS), STRESS)
+    assert isinstance(made, Stress)
+    return made
 
 
 def _digest(table: str, part: ActionFiles | KnownFiles, folder: Path) -> str:

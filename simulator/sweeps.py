@@ -147,7 +147,8 @@ class Desk:
             return Trial(number, settings, {}, np.empty(0), error=str(error))
 
     def _tape(self, scenario: Scenario) -> Tape:
-        key = json.dumps([scenario.seed, scenario.feed.name, scenario.feed.parameters, scenario.actions, scenario.known], default=str, sort_keys=True)
+        tables = scenario.actions, scenario.known, scenario.stress
+        key = json.dumps([scenario.seed, scenario.feed.name, scenario.feed.parameters, *tables], default=str, sort_keys=True)
         if key not in self._tapes:
             feed, _, _ = assembly.parts(scenario)
             self._tapes.clear()
@@ -157,7 +158,7 @@ class Desk:
 
     def _compiled(self, scenario: Scenario, tape: Tape) -> Whole | None:
         _, strategy, broker = assembly.parts(scenario)
-        if form_of(strategy) is None or scenario.sizer is not None:
+        if form_of(strategy) is None or scenario.sizer is not None or (scenario.stress and scenario.stress.squeezes):
             return None
         if self._readings is not None and self._readings.count * len(tape) * tape.width > MOST_VALUES:
             self._readings = None

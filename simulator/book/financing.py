@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from datetime import date
 from itertools import pairwise
 from math import fsum, inf
@@ -77,6 +77,20 @@ class Financing:
     def accrues(self) -> bool:
         """Whether anything can ever be charged or paid."""
         return any((self.borrow, self.rebate, self.debit, self.credit)) or any(loan.rate for loan in self.loans)
+
+    def squeezed(self, symbols: Sequence[str], rate: float, available: float, since: date) -> Financing:
+        """The same terms, but from *since* on these *symbols* cost at least *rate* a year, and at most so many shares of each are *available*."""
+        kept, begun = [], []
+        for symbol in symbols:
+            own = sorted((loan for loan in self.loans if loan.symbol == symbol), key=lambda loan: loan.since or date.min)
+            before = [loan for loan in own if (loan.since or date.min) < since]
+            standing = before[-1] if before else Loan(symbol, self.borrow)
+            later = [replace(standing, since=since), *(loan for loan in own if (loan.since or date.min) > since)]
+            later[:1] = [replace(loan, since=since) for loan in own if loan.since == since] or later[:1]
+            kept += before
+            begun += [replace(loan, rate=max(loan.rate, rate), available=min(loan.available, available)) for loan in later]
+        others = [loan for loan in self.loans if loan.symbol not in symbols]
+        return replace(self, loans=(*others, *kept, *begun))
 
     def words(self) -> list[str]:
         """The assumptions, one sentence each."""

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from simulator.errors import DataError
-from simulator.loop.randomness import stream
+from simulator.loop.randomness import blocks, stream
 from simulator.report import metrics
 from simulator.report.metrics import FloatArray, IntArray, Metric, Sample, as_column
 from simulator.report.uncertainty import FIGURES, Interval
@@ -115,14 +115,9 @@ def resamples(returns: FloatArray, count: int, block: float, seed: int) -> Itera
     After the last return comes the first.
     """
     random, n = stream(seed, "bootstrap"), len(returns)
-    places, many = np.arange(n), max(1, 2**15 // n)
+    many = max(1, 2**15 // n)
     for begun in range(0, count, many):
-        shape = min(many, count - begun), n
-        fresh = random.random(shape) < 1.0 / block
-        fresh[:, 0] = True
-        began = np.maximum.accumulate(np.where(fresh, places, 0), axis=1)
-        drawn = np.take_along_axis(random.integers(0, n, shape), began, axis=1)
-        yield from returns[(drawn + places - began) % n]
+        yield from returns[blocks(random, (min(many, count - begun), n), block)]
 
 
 def block_length(returns: npt.ArrayLike) -> float:

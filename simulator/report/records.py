@@ -131,7 +131,10 @@ def _feed(scenario: Mapping[str, Any], folder: Path) -> Tape:
     feed: Any = plugins.build(plugins.find(plugins.FEEDS, keys.pop("kind"), folder), keys, "feed")
     tape: Tape = feed.load(seed=scenario["seed"], folder=folder)
     actions, known = (scenarios.files(table, scenario) for table in scenarios.FILES)
-    return with_tables(tape, folder, actions, known) if actions or known else tape
+    if actions or known:
+        tape = with_tables(tape, folder, actions, known)
+    stress = scenarios.stress_of(scenario)
+    return stress.tape(tape, scenario["seed"]) if stress and len(tape) else tape
 
 
 def _unlike(record: Record, tape: Tape) -> str:

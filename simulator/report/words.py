@@ -59,6 +59,11 @@ def date(session: int) -> str:
     return f"{day.day}\u00a0{day:%b %Y}"
 
 
+def iso(session: int) -> str:
+    """The ISO date of a session, given in days since 1970."""
+    return datetime.fromtimestamp(int(session) * 86_400, UTC).date().isoformat()
+
+
 def moment(at: int) -> str:
     """A time, given in UTC nanoseconds."""
     then = datetime.fromtimestamp(int(at) // SECOND, UTC)
