@@ -295,7 +295,7 @@ def parts(scenario: Scenario) -> scenarios.Parts:
         if not hasattr(made.broker, "widened"):
             raise ScenarioError(f"stress.spread: the broker '{scenario.broker.name}' knows no spreads: it needs widened(times)")
         made = made._replace(broker=made.broker.widened(scenario.stress.spread))
-    return made._replace(strategy=made.strategy.beside(scenario.folder)) if hasattr(made.strategy, "beside") else made
+    return made._replace(strategy=scenarios.beside(made.strategy, scenario.folder))
 
 
 def run(scenario: Scenario, *, progress: Progress | None = None, check: bool = False, tape: Tape | None = None, bars: int | None = None) -> Result:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from simulator.report.results import Result
     from simulator.report.uncertainty import Uncertainty
     from simulator.scenarios import Scenario
+    from simulator.sweeps import Store
 
 USER_ERROR: Final = 2
 LOOKS_AHEAD: Final = 1
@@ -214,35 +215,78 @@ def sweep(
         ),
     ] = None,
     metric: Annotated[str, typer.Option("--metric", metavar="NAME", help="What the best trial has most of.")] = "sharpe",
-    workers: Annotated[int, typer.Option("--workers", metavar="N", help="How many processes share the work.")] = 1,
+    workers: Annotated[int, typer.Option("--workers", metavar="N", help="How many threads or processes share the work.")] = 1,
     random: Annotated[int | None, typer.Option("--random", metavar="N", help="Only so many trials of the grid, drawn by --seed.")] = None,
     seed: Annotated[int, typer.Option("--seed", metavar="N", help="Where --random starts.")] = 0,
+    walk_forward: Annotated[
+        str, typer.Option("--walk-forward", metavar="TRAIN:TEST", help="Choose on so many sessions, trade the next ones, and so on to the end.")
+    ] = "",
+    purge: Annotated[int, typer.Option("--purge", metavar="N", help="So many sessions lie between those to train and those to test.")] = 0,
     out: Annotated[
         Path | None, typer.Option("--out", metavar="DIR", help="Keep the trials here as they come; a sweep that was stopped goes on.")
     ] = None,
+    no_trial: Annotated[bool, typer.Option("--no-trial", help="Keep its trials out of the count; that they were is written down.")] = False,
 ) -> None:
     """Run a scenario once for every combination of settings.
 
-    A strategy that can state its decisions as arrays runs compiled, others bar by bar: the fills are the same. Trials that fail are listed.
+    A strategy that can state its decisions as arrays runs compiled, others bar by bar: the fills are the same. Trials that fail are listed. Each
+    that does not is a trial of its strategy, as those of `tradewind run` are; a walk forward is one.
     """
     from simulator import sweeps
     from simulator.report import grids
 
     trying = sweeps.grid([sweeps.axis(text) for text in settings or ()], random, seed)
-    store = None
-    if out is not None:
-        out.mkdir(parents=True, exist_ok=True)
-        store = sweeps.Store(out / "trials.db", sweeps.plan_text(source, (), trying))
-    with progress_bar(f"sweeping {source}", "trials") as progress:
+    if walk_forward:
+        _walk(source, trying, walk_forward, purge, metric, workers, out, not no_trial)
+        return
+    if purge:
+        raise ScenarioError(f"--purge is for --walk-forward, and was {purge} without it")
+    with _stored(out, sweeps.plan_text(source, (), trying)) as store, progress_bar(f"sweeping {source}", "trials") as progress:
         done = sweeps.sweep(source, trying, metric=metric, workers=workers, store=store, progress=progress)
-    if store is not None and out is not None:
-        store.close()
+    done = sweeps.judge(done, source, counted=not no_trial)
+    if out is not None:
         grids.write(done, out)
-    console = console_of()
     explained(grids.told(done))
+    _kept(out, len(done.trials) == done.planned)
+
+
+def _walk(source: str, trying: list[tuple[str, ...]], text: str, purge: int, metric: str, workers: int, out: Path | None, counted: bool) -> None:
+    """Walk forward."""
+    from simulator import sweeps, walking
+    from simulator.report import walks
+
+    cut = walking.folds(text, purge)
+    plan = walking.plan_text(sweeps.plan_text(source, (), trying), cut)
+    with _stored(out, plan) as store, progress_bar(f"walking {source} forward", "trials") as progress:
+        walk = walking.walk_forward(source, trying, cut, metric=metric, workers=workers, store=store, progress=progress)
+    walk = walking.judge(walk, source, trying, cut, counted=counted)
+    if out is not None:
+        walks.write(walk, out)
+    explained(walks.told(walk))
+    _kept(out, walk.done == walk.planned)
+
+
+@contextmanager
+def _stored(out: Path | None, plan: str) -> Iterator[Store | None]:
+    """The file in which a sweep keeps its trials, if it is to keep any."""
+    from contextlib import closing
+
+    from simulator import sweeps
+
+    if out is None:
+        yield None
+        return
+    out.mkdir(parents=True, exist_ok=True)
+    with closing(sweeps.Store(out / "trials.db", plan)) as store:
+        yield store
+
+
+def _kept(out: Path | None, whole: bool) -> None:
+    """Say where a sweep is, and how it goes on if it is not whole."""
+    console = console_of()
     if out is not None:
         console.print(f"\nsweep folder: {out}", soft_wrap=True)
-    if len(done.trials) < done.planned:
+    if not whole:
         console.print("to go on: the same command again" if out else "nothing was kept: give --out DIR to be able to go on", soft_wrap=True)
         raise typer.Exit(INTERRUPTED)
 

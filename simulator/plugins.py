@@ -272,12 +272,18 @@ def _hint(kind: type, field: Field[Any], where: str) -> object:
     """The type of *field*, resolved where its class was written. Other fields may name what is imported for type checkers only."""
     if not isinstance(field.type, str):
         return field.type
-    owner = next(base for base in kind.__mro__ if field.name in inspect.get_annotations(base))
-    annotated = types.SimpleNamespace(__annotations__={field.name: field.type})
     try:
-        return typing.get_type_hints(annotated, vars(sys.modules[owner.__module__]), include_extras=True)[field.name]
+        return _resolved(kind, field.name, field.type)
     except (NameError, AttributeError, TypeError, SyntaxError) as error:
         raise PluginError(f"{where}: {kind.__name__} declares it as {field.type!r}, which cannot be resolved: {_last_line(error)}") from error
+
+
+@lru_cache(maxsize=1024)
+def _resolved(kind: type, name: str, written: str) -> object:
+    """What a class means by the type *written* for one of its fields. A sweep asks for the same few again and again."""
+    owner = next(base for base in kind.__mro__ if name in inspect.get_annotations(base))
+    annotated = types.SimpleNamespace(__annotations__={name: written})
+    return typing.get_type_hints(annotated, vars(sys.modules[owner.__module__]), include_extras=True)[name]
 
 
 def _default(field: Field[Any]) -> str:

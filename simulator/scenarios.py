@@ -9,7 +9,8 @@ import sys
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, fields, is_dataclass
+from copy import deepcopy
+from dataclasses import dataclass, field, fields, is_dataclass, replace
 from datetime import date, time
 from difflib import get_close_matches
 from pathlib import Path
@@ -145,6 +146,29 @@ def load(source: str | Path, overrides: Sequence[str] = ()) -> Scenario:
         return _scenario(tables, path)
 
 
+def vary(scenario: Scenario, overrides: Sequence[str]) -> Scenario:
+    """*scenario* with other parameters of its strategy: what `load` gives with these `strategy.key=value` *overrides* as well, much sooner.
+
+    Raises ScenarioError naming the key, the value and the way out.
+    """
+    tables: dict[str, Any] = {"strategy": {CHOICES["strategy"]: scenario.strategy.name, **deepcopy(scenario.strategy.parameters)}}
+    for override in overrides:
+        assert varies_strategy(override), override
+        _override(tables, override)
+    choice = _choice("strategy", _table(tables, "strategy"))
+    section = _choice_lines("strategy", choice, _part("strategy", choice, scenario.folder), scenario.folder)
+    # A line that begins with a table's header is nothing else: text in quotes has no line breaks.
+    begin, end = scenario.text.index("\n[strategy]"), scenario.text.index("\n[broker]")
+    text = scenario.text[:begin] + "\n".join([*section, ""]) + scenario.text[end:]
+    return replace(scenario, strategy=choice, text=text)
+
+
+def varies_strategy(override: str) -> bool:
+    """Whether `key=value` sets a parameter of the strategy, and does not choose another one."""
+    key = override.partition("=")[0].strip()
+    return key.startswith("strategy.") and key != f"strategy.{CHOICES['strategy']}"
+
+
 def check(scenario: Scenario) -> Parts:
     """Build all that *scenario* chooses, anew, which checks all that can be checked without data.
 
@@ -156,6 +180,16 @@ def check(scenario: Scenario) -> Parts:
 def sizer_of(scenario: Scenario) -> Any:
     """The sizer that *scenario* chooses, built anew; None if it chooses none. Raises what `check` does."""
     return None if scenario.sizer is None else _part(SIZER, scenario.sizer, scenario.folder)
+
+
+def strategy_of(scenario: Scenario) -> Any:
+    """The strategy that a scenario chooses, built anew; its own files lie beside the scenario's. Raises what `check` raises."""
+    return beside(_part("strategy", scenario.strategy, scenario.folder), scenario.folder)
+
+
+def beside(strategy: Any, folder: Path) -> Any:
+    """A strategy whose own files, if it has any, lie in *folder*."""
+    return strategy.beside(folder) if hasattr(strategy, "beside") else strategy
 
 
 def bundled() -> dict[str, Path]:
@@ -310,16 +344,22 @@ def _text(head: _Head, choices: Mapping[str, Choice], parts: Mapping[str, Any], 
     """Everything that decides the result, as canonical TOML: for a plug-in from a file, what is in the file too."""
     lines = _lines("", _sayable(head))
     for table, choice in choices.items():
-        digest = plugins.source_digest(choice.name, folder)
-        said = {CHOICES.get(table, "name"): choice.name, **_sayable(parts[table], choice.parameters)}
-        lines += _lines(table, said, f" # SHA-256 of its file: {digest}" if digest else "")
-        for model in _models_in(choice.parameters):
-            digest = plugins.source_digest(model, folder)
-            lines += [f"# SHA-256 of the file of {model}: {digest}"] if digest else []
+        lines += _choice_lines(table, choice, parts[table], folder)
     for table, part in others.items():
         digest = _digest(table, part, folder) if table in FILES else ""
         lines += _lines(table, _sayable(part), f" # SHA-256 of its files: {digest}" if digest else "")
     return "\n".join(lines).lstrip() + "\n"
+
+
+def _choice_lines(table: str, choice: Choice, part: Any, folder: Path) -> list[str]:
+    """A table that chooses a plug-in."""
+    digest = plugins.source_digest(choice.name, folder)
+    said = {CHOICES.get(table, "name"): choice.name, **_sayable(part, choice.parameters)}
+    lines = _lines(table, said, f" # SHA-256 of its file: {digest}" if digest else "")
+    for model in _models_in(choice.parameters):
+        digest = plugins.source_digest(model, folder)
+        lines += [f"# SHA-256 of the file of {model}: {digest}"] if digest else []
+    return lines
 
 
 def files(table: str, tables: Mapping[str, Any]) -> Any:

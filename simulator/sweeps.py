@@ -1,7 +1,7 @@
 """Many runs of one scenario: a grid of settings, or a random part of it, each trial with the fills that `run` would give.
 
-A strategy that states its decisions as arrays runs compiled, all others by the loop; which it was changes no number. The first trial of a compiled
-sweep runs both ways, since only the loop can tell that arrays do not look ahead.
+Trials that run compiled share the work in threads, since compiled code does not hold Python up; the others in processes. The first is run alone, so
+that what is wrong with all of them is found once.
 """
 
 from __future__ import annotations
@@ -11,35 +11,32 @@ import itertools
 import json
 import signal
 import sqlite3
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor, wait
+from contextlib import suppress
 from decimal import Decimal, InvalidOperation
 from math import nan
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Final, NamedTuple
 
 import numpy as np
 
 from simulator import assembly, scenarios
-from simulator.book.orders import FloatArray
-from simulator.errors import DataError, PluginError, ScenarioError, SimulatorError, nearest
-from simulator.loop.journal import FILL, times_to_rows
+from simulator.desks import FIGURES, Desk, Task
+from simulator.desks import DisagreementError as DisagreementError
+from simulator.desks import Trial as Trial
+from simulator.errors import DataError, ScenarioError, nearest
 from simulator.loop.randomness import stream
-from simulator.loop.whole import Whole, form_of, is_charged, run_whole
-from simulator.market.indicators import Readings
-from simulator.market.tape import Tape
-from simulator.report import metrics
-from simulator.report.results import Result
-from simulator.scenarios import Scenario
+from simulator.report import deflated, ledger
+from simulator.report.deflated import Overfit, Standing
 
 Progress = Callable[[int, int], None]
+Work = Callable[[Sequence[Task]], list[Trial]]
 
 MOST_TRIALS: Final = 1_000_000
-MOST_VALUES: Final = 2**28
-"""How many values of indicators are kept from trial to trial (2 GiB)."""
-
-FIGURES: Final = ("sharpe", "cumulative_return", "annual_return", "volatility", "max_drawdown", "sortino", "calmar")
+MOST_RANKS: Final = 2**22
+"""How many ranks, trials by halvings of their sessions, PBO looks at: beyond that the sessions are cut into fewer blocks."""
 
 
 class Axis(NamedTuple):
@@ -47,20 +44,6 @@ class Axis(NamedTuple):
 
     key: str
     values: tuple[str, ...]
-
-
-class Trial(NamedTuple):
-    """One run of a sweep. *settings* are `key=value`; *returns* one a session; *error* says why there is nothing else, if it failed.
-
-    *figures* has the final equity, the number of fills, and the metrics of FIGURES, NaN where one is not defined.
-    """
-
-    number: int
-    settings: tuple[str, ...]
-    figures: dict[str, float]
-    returns: FloatArray
-    compiled: bool = False
-    error: str = ""
 
 
 def axis(text: str) -> Axis:
@@ -117,122 +100,34 @@ def _at(axes: Sequence[Axis], number: int) -> tuple[str, ...]:
     return tuple(reversed(chosen))
 
 
-@dataclass
-class Desk:
-    """Where trials of one scenario are run, one after another: the tape and the indicators are kept from trial to trial."""
-
-    source: str | Path
-    overrides: tuple[str, ...] = ()
-    checked: bool = False
-    _tapes: dict[str, Tape] = field(default_factory=dict)
-    _readings: Readings | None = None
-
-    def run(self, number: int, settings: tuple[str, ...]) -> Trial:
-        """One trial. What is wrong with it is written in it; what is wrong with arrays that look ahead is raised."""
-        try:
-            scenario = scenarios.load(self.source, [*self.overrides, *settings])
-            tape = self._tape(scenario)
-            whole = self._compiled(scenario, tape)
-            if whole is None:
-                result = assembly.run(scenario, tape=tape)
-                if result.interrupted:
-                    raise KeyboardInterrupt
-                return self._trial(number, settings, scenario, tape, result.equity, len(result.fills))
-            if not self.checked:
-                self._check(scenario, tape, whole)
-            return self._trial(number, settings, scenario, tape, whole.equity, whole.fills.shape[1])._replace(compiled=True)
-        except DisagreementError:
-            raise
-        except SimulatorError as error:
-            return Trial(number, settings, {}, np.empty(0), error=str(error))
-
-    def _tape(self, scenario: Scenario) -> Tape:
-        tables = scenario.actions, scenario.known, scenario.stress
-        key = json.dumps([scenario.seed, scenario.feed.name, scenario.feed.parameters, *tables], default=str, sort_keys=True)
-        if key not in self._tapes:
-            feed, _, _ = assembly.parts(scenario)
-            self._tapes.clear()
-            self._readings = None
-            self._tapes[key] = assembly.load(scenario, feed)
-        return self._tapes[key]
-
-    def _compiled(self, scenario: Scenario, tape: Tape) -> Whole | None:
-        _, strategy, broker = assembly.parts(scenario)
-        if form_of(strategy) is None or scenario.sizer is not None or (scenario.stress and scenario.stress.squeezes):
-            return None
-        if self._readings is not None and self._readings.count * len(tape) * tape.width > MOST_VALUES:
-            self._readings = None
-        readings = Readings(tape, strategy.indicators() if hasattr(strategy, "indicators") else {}, self._readings)
-        readings.catch_up()
-        self._readings = readings
-        whole = run_whole(tape, strategy, broker, scenario.account, scenario.risk, readings)
-        if whole is not None and is_charged(whole, tape, scenario.account, scenario.financing, scenario.margin):
-            return None
-        return whole
-
-    def _check(self, scenario: Scenario, tape: Tape, whole: Whole) -> None:
-        """Run the loop as well, and refuse arrays that trade otherwise."""
-        result = assembly.run(scenario, tape=tape)
-        if result.interrupted:
-            raise KeyboardInterrupt
-        difference = differs(result, whole)
-        if difference:
-            _, strategy, _ = assembly.parts(scenario)
-            name = f"{type(strategy).__name__}.{form_of(strategy)}"
-            raise DisagreementError(f"{name} does not say what on_bars does: {difference}. Mend it, or take it out: the loop then runs every trial")
-        self.checked = True
-
-    def _trial(self, number: int, settings: tuple[str, ...], scenario: Scenario, tape: Tape, equity: FloatArray, fills: int) -> Trial:
-        returns = metrics.session_returns(equity, tape.sessions, float(scenario.account.cash))
-        days = float(tape.closed_at[-1] - tape.opened_at[0]) / 86_400e9 if len(tape) else nan
-        measured = metrics.summary(returns, None, periods=metrics.periods_of(tape.sessions), days=days)
-        figures = {"final_equity": float(equity[-1]) if len(equity) else float(scenario.account.cash), "fills": float(fills)}
-        return Trial(number, settings, {**figures, **{name: measured[name].value for name in FIGURES}}, returns)
-
-
-class DisagreementError(PluginError):
-    """Arrays that trade otherwise than the loop: what they say of a bar may come from after it."""
-
-
-def differs(result: Result, whole: Whole) -> str:
-    """Where the fills of a run by the loop and of a compiled one part, in words; nothing if they are the same to the last bit."""
-    table = result.journal_table()
-    fills = table[table["kind"] == FILL]
-    bars = times_to_rows(result.tape, fills["at"])
-    ours = np.array([bars, fills["order"], fills["instrument"], fills["lots"]])
-    money, n = np.array([fills["a"], fills["b"], fills["c"]]), min(len(fills), whole.fills.shape[1])
-    unlike = np.flatnonzero((ours[:, :n] != whole.fills[:4, :n]).any(axis=0) | (money[:, :n] != whole.money[:, :n]).any(axis=0))
-    if not len(unlike) and len(fills) == whole.fills.shape[1]:
-        return ""
-    k = int(unlike[0]) if len(unlike) else n
-    said = [
-        f"{lots} lots of {result.tape.instruments[i].symbol} in bar {bar} at {price}"
-        for bar, _, i, lots, price in (
-            [*columns[:4, k].tolist(), paid[0, k]] for columns, paid in ((ours, money), (whole.fills, whole.money)) if k < columns.shape[1]
-        )
-    ]
-    if len(said) == 2:
-        return f"fill {k + 1} of the loop is {said[0]}, and of the arrays {said[1]}"
-    return f"after {n} fills {'the loop' if len(fills) > n else 'the arrays'} goes on with {said[0]}"
-
-
 class Sweep(NamedTuple):
-    """What came of a sweep: its trials in the order of their numbers, of *planned* ones, and the *metric* that it goes by."""
+    """What came of a sweep: its trials in the order of their numbers, of *planned* ones, and the *metric* that it goes by.
+
+    *standing* is how the best stands among all trials of its family, and *overfit* how often such a choice disappoints, or why nobody knows: see
+    `judge`.
+    """
 
     trials: tuple[Trial, ...]
     planned: int
     metric: str
+    standing: Standing | None = None
+    overfit: Overfit | str = "it was not looked at"
 
     @property
     def best(self) -> Trial | None:
         """The trial with the largest metric; of equals the first. None where no trial has one."""
-        known = [trial for trial in self.trials if not trial.error and trial.figures[self.metric] == trial.figures[self.metric]]
-        return max(known, key=lambda trial: (trial.figures[self.metric], -trial.number)) if known else None
+        return best_of(self.trials, self.metric)
 
     @property
     def failed(self) -> tuple[Trial, ...]:
         """The trials that could not be run."""
         return tuple(trial for trial in self.trials if trial.error)
+
+
+def best_of(trials: Sequence[Trial], metric: str) -> Trial | None:
+    """The trial with the largest *metric*; of equals the first. None where no trial has one."""
+    known = [trial for trial in trials if not trial.error and trial.figures[metric] == trial.figures[metric]]
+    return max(known, key=lambda trial: (trial.figures[metric], -trial.number)) if known else None
 
 
 def sweep(
@@ -245,42 +140,75 @@ def sweep(
     store: Store | None = None,
     progress: Progress | None = None,
 ) -> Sweep:
-    """Run each of *settings* over a scenario; the same trials, to the last bit, for any number of *workers* (processes).
+    """Run each of *settings* over a scenario; the same trials, to the last bit, for any number of *workers* (threads or processes).
 
     With a *store* each trial is kept as it comes, and what is kept already is not run again. Ctrl-C stops it with what there is. Raises ScenarioError
     for a metric that there is none of, DisagreementError where arrays trade otherwise than the loop.
     """
+    check_metric(metric)
+    tasks = [Task(number, some) for number, some in enumerate(settings)]
+    done = store.trials() if store else {}
+    with suppress(KeyboardInterrupt):
+        run_all(Desk(source, tuple(overrides)), tasks, done, workers, store, lambda: progress and progress(len(done), len(tasks)))
+    return Sweep(tuple(done[number] for number in sorted(done)), len(tasks), metric)
+
+
+def check_metric(metric: str) -> None:
+    """Refuse a metric that trials do not have."""
     if metric not in (*FIGURES, "final_equity"):
         raise ScenarioError(f"no such metric '{metric}'{nearest(metric, [*FIGURES, 'final_equity'])}")
+
+
+def judge(done: Sweep, source: str | Path, overrides: Sequence[str] = (), *, counted: bool = True) -> Sweep:
+    """Write the trials of a sweep into the ledger of its project, unless they are not to be *counted*, and say what the best of them is worth."""
+    entries = [trial.entry for trial in done.trials if trial.entry is not None]
+    best, standing = done.best, None
+    if entries and best is not None and best.entry is not None:
+        place = ledger.place_of(scenarios.load(source, [*overrides, *best.settings]))
+        standing = ledger.take_all(place, entries, best.entry, best.returns, counted)
+    return done._replace(standing=standing, overfit=overfit_of(done.trials))
+
+
+def overfit_of(trials: Sequence[Trial]) -> Overfit | str:
+    """How often the best of some sessions is no better than the median in the others, by the Sharpe ratio; or why that cannot be said."""
+    columns = [trial.returns for trial in trials if not trial.error and np.isfinite(trial.returns).all()]
+    if len(columns) < 2:
+        return "fewer than two trials have returns"
+    if len({len(column) for column in columns}) > 1:
+        return "the trials are not over the same sessions"
+    blocks = [16, 14, 12, 10, 8, 6, 4]
+    fit = [n for n in blocks if len(columns[0]) >= 2 * n]
+    if not fit:
+        return f"{len(columns[0])} sessions are too few"
+    few = [n for n in fit if HALVINGS[n] * len(columns) <= MOST_RANKS]
+    return deflated.overfit(np.column_stack(columns), (few or fit[-1:])[0])
+
+
+HALVINGS: Final = {4: 6, 6: 20, 8: 70, 10: 252, 12: 924, 14: 3_432, 16: 12_870}
+"""How many ways there are to take half of so many blocks."""
+
+
+def run_all(desk: Desk, tasks: Sequence[Task], done: dict[int, Trial], workers: int, store: Store | None, after_each: Callable[[], object]) -> None:
+    """Run those of *tasks* that are not *done* yet; each trial goes there, and to the *store*, as it comes. Raises what `Desk.run` raises."""
     if workers < 1:
         raise ScenarioError(f"workers must be at least 1, was {workers}")
-    done = {trial.number: trial for trial in store.trials()} if store else {}
-    left = [(number, some) for number, some in enumerate(settings) if number not in done]
-    desk = Desk(source, tuple(overrides))
-    try:
-        for trial in _serial(desk, left) if workers == 1 or len(left) < 2 else _parallel(desk, left, workers):
-            done[trial.number] = trial
-            if store:
-                store.keep(trial)
-            if progress:
-                progress(len(done), len(settings))
-    except KeyboardInterrupt:
-        pass
-    return Sweep(tuple(done[number] for number in sorted(done)), len(settings), metric)
+    left = [task for task in tasks if task.number not in done]
+    for trial in map(desk.run, left) if workers == 1 or len(left) < 2 else _shared(desk, left, workers):
+        done[trial.number] = trial
+        if store:
+            store.keep(trial)
+        after_each()
 
 
-def _serial(desk: Desk, trials: Iterable[tuple[int, tuple[str, ...]]]) -> Iterator[Trial]:
-    for number, settings in trials:
-        yield desk.run(number, settings)
-
-
-def _parallel(desk: Desk, trials: Sequence[tuple[int, tuple[str, ...]]], workers: int) -> Iterator[Trial]:
-    """Trials as they are done. The first is run here, so that what is wrong with all of them is found once."""
-    yield desk.run(*trials[0])
-    size = max(1, min(64, (len(trials) - 1) // (4 * workers)))
-    chunks = [list(trials[k : k + size]) for k in range(1, len(trials), size)]
-    with ProcessPoolExecutor(workers, initializer=_sit_down, initargs=(desk.source, desk.overrides, desk.checked)) as pool:
-        waiting: set[Future[list[Trial]]] = {pool.submit(_work, chunk) for chunk in chunks}
+def _shared(desk: Desk, tasks: Sequence[Task], workers: int) -> Iterator[Trial]:
+    """Trials as they are done, by several workers."""
+    first = desk.run(tasks[0])
+    yield first
+    size = max(1, min(64, (len(tasks) - 1) // (4 * workers)))
+    chunks = [list(tasks[k : k + size]) for k in range(1, len(tasks), size)]
+    pool, work = _threads(desk, workers) if first.compiled else _processes(desk, workers)
+    with pool:
+        waiting: set[Future[list[Trial]]] = {pool.submit(work, chunk) for chunk in chunks}
         try:
             while waiting:
                 ready, waiting = wait(waiting, return_when=FIRST_COMPLETED)
@@ -289,6 +217,26 @@ def _parallel(desk: Desk, trials: Sequence[tuple[int, tuple[str, ...]]], workers
         except (KeyboardInterrupt, GeneratorExit):
             pool.shutdown(wait=False, cancel_futures=True)
             raise
+
+
+def _threads(desk: Desk, workers: int) -> tuple[Executor, Work]:
+    """Threads, of which each that works has a desk of its own."""
+    desks: SimpleQueue[Desk] = SimpleQueue()
+    for _ in range(workers):
+        desks.put(desk.twin())
+
+    def work(tasks: Sequence[Task]) -> list[Trial]:
+        mine = desks.get()
+        try:
+            return [mine.run(task) for task in tasks]
+        finally:
+            desks.put(mine)
+
+    return ThreadPoolExecutor(workers), work
+
+
+def _processes(desk: Desk, workers: int) -> tuple[Executor, Work]:
+    return ProcessPoolExecutor(workers, initializer=_sit_down, initargs=(desk.source, desk.overrides, desk.checked)), _work
 
 
 _desks: list[Desk] = []
@@ -301,8 +249,8 @@ def _sit_down(source: str | Path, overrides: tuple[str, ...], checked: bool) -> 
     _desks[:] = [Desk(source, overrides, checked)]
 
 
-def _work(trials: Sequence[tuple[int, tuple[str, ...]]]) -> list[Trial]:
-    return list(_serial(_desks[0], trials))
+def _work(tasks: Sequence[Task]) -> list[Trial]:
+    return [_desks[0].run(task) for task in tasks]
 
 
 class Store:
@@ -319,7 +267,8 @@ class Store:
                 PRAGMA journal_mode = WAL;
                 CREATE TABLE IF NOT EXISTS plan (text TEXT);
                 CREATE TABLE IF NOT EXISTS trials (
-                    number INTEGER PRIMARY KEY, settings TEXT, figures TEXT, returns BLOB, compiled INTEGER, error TEXT
+                    number INTEGER PRIMARY KEY, settings TEXT, figures TEXT, returns BLOB, compiled INTEGER, error TEXT,
+                    entry TEXT
                 );
             """)
             found = self._file.execute("SELECT text FROM plan").fetchone()
@@ -332,19 +281,36 @@ class Store:
             self._file.close()
             raise DataError(f"{path}: holds another sweep (of another scenario, other settings or other code): choose another --out")
 
-    def trials(self) -> list[Trial]:
-        """What is kept so far."""
-        rows = self._file.execute("SELECT number, settings, figures, returns, compiled, error FROM trials ORDER BY number")
-        return [
-            Trial(number, tuple(json.loads(settings)), _numbers(json.loads(figures)), np.frombuffer(returns), bool(compiled), error)
-            for number, settings, figures, returns, compiled, error in rows
-        ]
+    def trials(self) -> dict[int, Trial]:
+        """What is kept so far, by number."""
+        rows = self._file.execute("SELECT number, settings, figures, returns, compiled, error, entry FROM trials ORDER BY number")
+        return {
+            number: Trial(
+                number,
+                tuple(json.loads(settings)),
+                _numbers(json.loads(figures)),
+                np.frombuffer(returns),
+                bool(compiled),
+                error,
+                None if entry is None else ledger.Trial(*json.loads(entry)),
+            )
+            for number, settings, figures, returns, compiled, error, entry in rows
+        }
 
     def keep(self, trial: Trial) -> None:
         """Have a trial on the disk."""
         figures = {name: value if value == value else None for name, value in trial.figures.items()}
-        row = (trial.number, json.dumps(trial.settings), json.dumps(figures), trial.returns.tobytes(), int(trial.compiled), trial.error)
-        self._file.execute("INSERT OR REPLACE INTO trials VALUES (?, ?, ?, ?, ?, ?)", row)
+        row = (
+            trial.number,
+            json.dumps(trial.settings),
+            json.dumps(figures),
+            trial.returns.tobytes(),
+            int(trial.compiled),
+            trial.error,
+            # NaN is written as it is, and read again.
+            None if trial.entry is None else json.dumps(trial.entry),
+        )
+        self._file.execute("INSERT OR REPLACE INTO trials VALUES (?, ?, ?, ?, ?, ?, ?)", row)
 
     def close(self) -> None:
         """Leave the file."""

@@ -26,7 +26,9 @@ ROOMS = {
     "report": {"errors", "kernels", "market", "book", "risk", "loop"},
     "plugins": {"errors"},
     "scenarios": {"errors", "plugins", "book", "risk", "feeds"},
-    "sweeps": {"errors", "book", "market", "loop", "report", "scenarios", "assembly"},
+    "desks": {"errors", "book", "market", "loop", "report", "scenarios", "assembly"},
+    "sweeps": {"errors", "loop", "report", "scenarios", "assembly", "desks"},
+    "walking": {"errors", "book", "report", "scenarios", "desks", "sweeps"},
     "stresses": {"errors", "market", "feeds", "report", "risk", "scenarios", "assembly"},
     "terminal": set(),
     "scaffold": {"errors", "plugins"},
@@ -48,6 +50,7 @@ ROOMS = {
         "sweeps",
         "stresses",
         "terminal",
+        "walking",
     },
 }
 # What one room alone may use.

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 import simulator
-from simulator import sweeps
+from simulator import scenarios, sweeps
 from simulator.errors import DataError, ScenarioError
+from simulator.report import deflated, ledger
 
 SMALL = """
 [feed]
@@ -175,3 +176,37 @@ def test_a_trial_that_owes_something_is_run_by_the_loop(tmp_path: Path, override
     (trial,) = sweeps.sweep(source, [settings], overrides=overrides).trials
     assert trial.compiled == compiled
     assert trial.figures["final_equity"] == simulator.run(simulator.load(source, [*overrides, *settings])).equity[-1]
+
+
+def test_the_trials_of_a_sweep_are_those_of_its_runs(tmp_path: Path) -> None:
+    """The ledger knows a run by what was decided, the bars and the returns: to run one again adds none."""
+    source = scenario(tmp_path)
+    settings = sweeps.grid([sweeps.axis("strategy.fast=5,8,10"), sweeps.axis("strategy.slow=20,40")])
+    done = sweeps.judge(sweeps.sweep(source, settings), source)
+    assert done.standing is not None
+    assert (done.standing.trials, done.standing.why_not) == (6, "")
+    result = simulator.run(simulator.load(source, settings[3]))
+    assert ledger.take(result).trials == 6
+    assert not isinstance(done.overfit, str)
+    assert done.overfit.pbo == deflated.pbo(np.column_stack([trial.returns for trial in done.trials]))
+
+
+def test_a_sweep_that_opted_out_still_counts_for_its_best(tmp_path: Path) -> None:
+    source = scenario(tmp_path)
+    done = sweeps.judge(sweeps.sweep(source, sweeps.grid([sweeps.axis("strategy.fast=5,8,10")])), source, counted=False)
+    assert done.standing is not None
+    assert (done.standing.trials, done.standing.opted_out) == (3, 0)
+    assert "opted out" in done.standing.why_not
+    assert [entry.counted for entry in ledger.read(tmp_path / ledger.HOME)] == [False] * 3
+
+
+def test_a_scenario_is_varied_as_it_would_be_loaded(tmp_path: Path) -> None:
+    (tmp_path / "ahead.py").write_text(AHEAD)
+    for name, before, after in (
+        ("moving_average_cross", ["strategy.fast=5"], ["strategy.fast=7", "strategy.slow=30"]),
+        ("ahead.py:Ahead", ["strategy.size=5"], ["strategy.size=3"]),
+    ):
+        source = scenario(tmp_path, name)
+        varied, loaded = scenarios.vary(simulator.load(source, before), after), simulator.load(source, [*before, *after])
+        assert varied == loaded
+        assert varied.text == loaded.text

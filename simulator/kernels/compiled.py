@@ -62,10 +62,19 @@ def rule(function: Function) -> Function:
 
 def compiled(function: Function) -> Function:
     """*function* compiled, kept on disk under the digest of all kernel sources. Dividing by zero raises, as in Python."""
+    return _made(function)
+
+
+def released(function: Function) -> Function:
+    """As `compiled`, for calls that take long: other threads run meanwhile. They must not share the arrays that it writes to."""
+    return _made(function, nogil=True)
+
+
+def _made(function: Function, nogil: bool = False) -> Function:
     before = config.CACHE_DIR
     config.CACHE_DIR = CACHE
     try:
-        made: Any = numba.njit(cache=True)(function)
+        made: Any = numba.njit(cache=True, nogil=nogil)(function)
     finally:
         config.CACHE_DIR = before
     return cast(Function, made)

@@ -6,7 +6,7 @@ from math import nan
 from typing import Any
 
 from simulator.kernels import steps
-from simulator.kernels.compiled import compiled, rule
+from simulator.kernels.compiled import released, rule
 
 Array = Any
 
@@ -49,7 +49,7 @@ take, usable, known, sma, returns = steps.take, steps.usable, steps.known, steps
 SMA, RETURNS = steps.SMA, steps.RETURNS
 
 
-@compiled
+@released
 def run(code: int, states: Array, gate: Array, a: Array, b: Array, c: Array, d: Array, out: Array, first: int, last: int) -> None:
     """Take the bars of the rows from *first* to *last*; *out* holds the values before them, and gets theirs.
 

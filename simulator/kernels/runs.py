@@ -39,7 +39,7 @@ from simulator.kernels.batches import (
     review,
     work,
 )
-from simulator.kernels.compiled import compiled
+from simulator.kernels.compiled import compiled, released
 from simulator.kernels.rules import AT_CLOSE, FILLED, MARKET, SQUARE_ROOT, afford, after, budget, fee, permit, size_of, slip, whole_lots
 from simulator.kernels.tapes import LOT_DOWN, LOT_UP, MULTIPLIER, SIZE, impact_of, trailing_volume, worth
 
@@ -180,7 +180,7 @@ def grown(ints: Array, floats: Array, n: int, more: int) -> tuple[Array, Array]:
     return wide_ints, wide_floats
 
 
-@compiled
+@released
 def run(
     panel: Array,
     sessions: Array,
@@ -368,7 +368,7 @@ def taken_in(
     return joined(ints, floats, more_ints, more_floats, m)
 
 
-@compiled
+@released
 def run_single(
     panel: Array,
     sessions: Array,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -14,6 +14,7 @@ from simulator.report.telling import Columns, Part
 from simulator.report.template import HEAD, STYLE
 
 if TYPE_CHECKING:
+    from simulator.report.deflated import Overfit
     from simulator.sweeps import Sweep, Trial
 
 SHOWN: Final = 20
@@ -38,9 +39,25 @@ def told(done: Sweep) -> Iterator[Part]:
         figures = [name for name in BESIDE if name != done.metric]
         rows = [tuple(_row(trial, [done.metric, *figures])) for trial in ranked(done)[:PRINTED]]
         yield Columns(f"The best {len(rows)} by {done.metric}", ("settings", *(SHORT.get(name, name) for name in (done.metric, *figures))), rows)
+        if done.standing is not None:
+            yield "ledger", f"{done.standing.counted()}: the best is {done.standing.sure()}"
+            if done.standing.warning():
+                yield "warning", done.standing.warning()
+        yield "overfitting", disappointing(done)
         yield "beware", f"the best of {len(done.trials):,} trials is better than it will be: it was chosen for what it did here"
     for why, trials in _failures(done).items():
         yield "failed", f"{why} ({len(trials):,} trial{'s' * (len(trials) > 1)}, such as {', '.join(trials[0].settings)})"
+
+
+def disappointing(done: Sweep) -> str:
+    """How often such a choice disappoints, in words."""
+    if isinstance(done.overfit, str):
+        return f"undefined: {done.overfit}"
+    found = done.overfit
+    return (
+        f"PBO {found.pbo:.1%}: so often the best of half of the sessions (by Sharpe ratio) is no better than the median in the other half;"
+        f" it loses there in {found.loss:.1%}, of {len(found.logits):,} halvings"
+    )
 
 
 def ranked(done: Sweep) -> list[Trial]:
@@ -79,18 +96,25 @@ def frame(done: Sweep) -> Any:
 def write(done: Sweep, folder: Path) -> None:
     """Keep a sweep as `trials.parquet`, `sweep.json` and `sweep.html`, each whole or not at all."""
     table = frame(done)
-    facts = {"metric": done.metric, "planned": done.planned, "trials": len(done.trials), "failed": len(done.failed), "best": None}
+    facts: dict[str, Any] = {"metric": done.metric, "planned": done.planned, "trials": len(done.trials), "failed": len(done.failed), "best": None}
+    facts["standing"] = None if done.standing is None else done.standing.plain()
+    facts["overfit"] = {"undefined": done.overfit} if isinstance(done.overfit, str) else _plain(_overfit(done.overfit))
     if done.best is not None:
         facts["best"] = {"trial": done.best.number, "settings": done.best.settings, **_plain(done.best.figures)}
-    _put(folder / "trials.parquet", lambda path: table.to_parquet(path, index=False))
-    _put(folder / "sweep.json", lambda path: path.write_text(json.dumps(facts, indent=2) + "\n"))
-    _put(folder / "sweep.html", lambda path: path.write_text(page(done)))
+    put(folder / "trials.parquet", lambda path: table.to_parquet(path, index=False))
+    put(folder / "sweep.json", lambda path: path.write_text(json.dumps(facts, indent=2) + "\n"))
+    put(folder / "sweep.html", lambda path: path.write_text(page(done)))
 
 
-def _put(path: Path, write_to: Any) -> None:
+def put(path: Path, write_to: Callable[[Path], object]) -> None:
+    """Have a file written whole or not at all."""
     part = path.with_name(path.name + ".part")
     write_to(part)
     part.replace(path)
+
+
+def _overfit(found: Overfit) -> dict[str, float]:
+    return {"pbo": found.pbo, "loss": found.loss, "slope": found.slope, "halvings": float(len(found.logits))}
 
 
 def _plain(figures: dict[str, float]) -> dict[str, float | None]:
@@ -125,7 +149,7 @@ def page(done: Sweep) -> str:
     """The sweep as one self-contained page without scripts: the best trials, a heat map for each pair of keys, and each key by itself."""
     axes = varying(done)
     keys = [key for key, values in axes.items() if len(values) <= MOST_CELLS]
-    parts = [_best(done)]
+    parts = [_worth(done), _best(done)]
     parts += [_heat(done, down, across, axes) for k, down in enumerate(keys) for across in keys[k + 1 :]]
     parts += [_stability(done, key, axes[key]) for key in keys]
     failures = "".join(f"<li>{escape(why)} ({len(trials):,})</li>" for why, trials in _failures(done).items())
@@ -149,6 +173,15 @@ OWN_STYLE: Final = """
 .spread i { position: absolute; top: 0; height: 10px; background: var(--line); opacity: 0.45; border-radius: 5px; }
 .spread b { position: absolute; top: -3px; width: 2px; height: 16px; background: var(--ink); }
 """
+
+
+def _worth(done: Sweep) -> str:
+    """What the best of so many is worth."""
+    lines = [disappointing(done)]
+    if done.standing is not None:
+        lines = [f"{done.standing.counted()}: the best is {done.standing.sure()}", done.standing.warning(), *lines]
+    said_so = "".join(f"<p>{escape(line)}</p>" for line in lines if line)
+    return f"<section><h2>What the best is worth</h2>{said_so}</section>" if done.best is not None else ""
 
 
 def _best(done: Sweep) -> str:

@@ -22,8 +22,9 @@ import json
 import sqlite3
 import sys
 import tomllib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
+from functools import lru_cache
 from hashlib import sha256
 from math import isnan, nan
 from pathlib import Path
@@ -109,14 +110,26 @@ def trial(scenario: Scenario, tape: str, returns: FloatArray, periods: int, *, r
 
     A configuration of a sweep is the scenario with what is set in it.
     """
-    decided = {key: value for key, value in tomllib.loads(scenario.text).items() if key not in ("name", "title", "caveats")}
-    identity = sha256(f"{json.dumps(decided, sort_keys=True, default=str)}\n{tape}\n".encode())
+    identity = sha256(f"{json.dumps(_decided(scenario.text), sort_keys=True, default=str)}\n{tape}\n".encode())
     identity.update(np.ascontiguousarray(returns).tobytes())
     # What is no number has no Sharpe ratio, and neither has what does not vary.
     known = sharpe_per_period(metrics.Sample(returns, metrics.NO_NUMBERS, 0.0, periods)) if len(returns) > 1 and np.isfinite(returns).all() else nan
     sharpe = nan if isinstance(known, str) else known
     settings = words.settings(scenario.strategy.parameters)
     return Trial(scenario.strategy.name, identity.hexdigest(), counted, scenario.name, settings, run, sharpe, len(returns), periods)
+
+
+def _decided(text: str) -> dict[str, Any]:
+    """What a scenario's text decides. The trials of a sweep differ in one table, so that the rest is read once."""
+    before, header, rest = text.partition("\n[strategy]")
+    own, other, after = rest.partition("\n[broker]")
+    decided = {**_read(before + other + after), **tomllib.loads(header + own)}
+    return {key: value for key, value in decided.items() if key not in ("name", "title", "caveats")}
+
+
+@lru_cache(maxsize=8)
+def _read(text: str) -> dict[str, Any]:
+    return tomllib.loads(text)
 
 
 def trial_of(result: Result, counted: bool = True) -> Trial:
@@ -170,15 +183,14 @@ def count(trials: Iterable[Trial], family: str) -> Count:
 
 def standing(result: Result, trials: Iterable[Trial], why_not: str = "") -> Standing:
     """How a run of a scenario stands among *trials*. One that is not among them counts as one more, and *why_not* says why it is not."""
-    return _standing(result, trial_of(result), list(trials), why_not)
+    return _standing(trial_of(result), _returns(result)[0], list(trials), why_not)
 
 
-def _standing(result: Result, own: Trial, known: list[Trial], why_not: str) -> Standing:
+def _standing(own: Trial, r: FloatArray, known: list[Trial], why_not: str) -> Standing:
     own = own._replace(counted=True)
     there = any((each.identity, each.counted) == (own.identity, True) for each in known if each.family == own.family)
     found = count(known if there else [*(each for each in known if each.identity != own.identity), own], own.family)
-    r, periods = _returns(result)
-    bar = expected_best(found.trials, found.variance)
+    bar, periods = expected_best(found.trials, found.variance), own.periods
     length = metrics.Measured(nan, bar.reason) if bar.reason else min_trl.measured(r, periods=periods, threshold=bar.value)
     sure, deflated = psr.measured(r, periods=periods), dsr.measured(r, periods=periods, trials=found.trials, variance=found.variance)
     return Standing(own.family, found.trials, found.opted_out, bar, sure, deflated, length, "" if there else why_not)
@@ -190,9 +202,25 @@ def take(result: Result, counted: bool = True) -> Standing:
     place, own = place_of(result.scenario), trial_of(result, counted)
     try:
         record(place, [own])
-        return _standing(result, own, read(place), "This one opted out, and is counted here alone")
+        return _standing(own, _returns(result)[0], read(place), "This one opted out, and is counted here alone")
     except SimulatorError as error:
-        return _standing(result, own, [], f"It could not be counted: {error}")
+        return _standing(own, _returns(result)[0], [], f"It could not be counted: {error}")
+
+
+def take_all(place: Path, made: Sequence[Trial], best: Trial, returns: FloatArray, counted: bool = True) -> Standing:
+    """Write the trials of a sweep down, and say how the *best* of them, with these session *returns*, stands among them and all before.
+
+    All that were *made* count for it, whatever their families are and whether they opted out or not: it was chosen from them. What cannot be written
+    is said, and is no error.
+    """
+    try:
+        record(place, [each._replace(counted=counted) for each in made])
+        known, why_not = read(place), "" if counted else "This sweep opted out, and is counted here alone"
+    except SimulatorError as error:
+        known, why_not = [], f"The sweep could not be counted: {error}"
+    there = {each.identity for each in known if each.counted and each.family == best.family}
+    more = {each.identity: each._replace(family=best.family, counted=True) for each in made if each.identity not in there}
+    return _standing(best, returns, [*known, *more.values()], "")._replace(why_not=why_not)
 
 
 def look(result: Result) -> Standing:
