@@ -597,6 +597,11 @@ class SimulatedBroker:
 
     # Working orders.
 
+    @property
+    def is_idle(self) -> bool:
+        """Whether no order is open or on its way, so that no bar can change anything."""
+        return not self._open_at_all
+
     def work(self, bars: Bars) -> tuple[Event, ...]:
         """What happened to open orders in these bars."""
         if not self._open_at_all:

@@ -74,6 +74,10 @@ if TYPE_CHECKING:
     from simulator.feeds.frames import tape_from_frame as tape_from_frame
     from simulator.feeds.frames import tape_from_frames as tape_from_frames
     from simulator.loop.prover import prove as prove
+    from simulator.loop.wakes import AtSessionClose as AtSessionClose
+    from simulator.loop.wakes import AtTimes as AtTimes
+    from simulator.loop.wakes import Crossing as Crossing
+    from simulator.loop.wakes import EveryBars as EveryBars
     from simulator.loop.whole import Past as Past
     from simulator.market.actions import Actions as Actions
     from simulator.market.actions import Delisting as Delisting
@@ -298,6 +302,7 @@ _HOMES = {
     "simulator.feeds.files": "read_bars",
     "simulator.feeds.frames": "tape_from_columns tape_from_frame tape_from_frames",
     "simulator.loop.prover": "prove",
+    "simulator.loop.wakes": "AtSessionClose AtTimes Crossing EveryBars",
     "simulator.loop.whole": "Past",
     "simulator.market.actions": "Actions Delisting Dividend Split Suspension TradingHalt",
     "simulator.market.exchanges": "Exchange",

@@ -7,7 +7,7 @@ import traceback
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
-from functools import lru_cache
+from functools import lru_cache, partial
 from itertools import islice
 from math import inf
 from pathlib import Path
@@ -32,6 +32,7 @@ from simulator.loop.session import Session, step
 from simulator.loop.settlement import Settlement
 from simulator.loop.store import Header, SqliteJournal
 from simulator.loop.switches import FileSwitch, RecordedSwitch
+from simulator.loop.wakes import Alarm, Sleeping, Waking, alarm_of, calls_of
 from simulator.market.actions import Actions, chained, traded
 from simulator.market.indicators import Indicator, Readings, sma, std
 from simulator.market.instruments import Instrument
@@ -69,18 +70,19 @@ class WarmingUp:
 
 
 class Following:
-    """Stands before a strategy on a tape that grows: brings its indicators up to each new bar."""
+    """Stands before a strategy on a tape that grows: brings its indicators, and what wakes it, up to each new bar."""
 
-    __slots__ = ("readings", "strategy", "warm")
+    __slots__ = ("alarm", "readings", "strategy", "warm")
 
-    def __init__(self, strategy: Strategy, readings: Readings) -> None:
-        self.strategy, self.readings, self.warm = strategy, readings, False
+    def __init__(self, strategy: Strategy, readings: Readings, alarm: Alarm | None = None) -> None:
+        self.strategy, self.readings, self.alarm, self.warm = strategy, readings, alarm, False
 
     def on_bars(self, view: View) -> Proposal:
         self.readings.catch_up()
         view.refresh()
         self.warm = self.warm or self.readings.first_warm() is not None
-        return self.strategy.on_bars(view) if self.warm else ()
+        awake = self.alarm is None or self.alarm.catch_up()[-1]
+        return self.strategy.on_bars(view) if self.warm and awake else ()
 
 
 def assemble(
@@ -98,8 +100,10 @@ def assemble(
     journal: Journal | None = None,
     switch: Switch | None = None,
     sizer: Sizer | None = None,
+    sleeps: bool = True,
 ) -> tuple[Session, Replay]:
-    """Wire a session over *tape*, and the feed that replays it. A *growing* tape is fed row by row, by whoever owns it.
+    """Wire a session over *tape*, and the feed that replays it. A *growing* tape is fed row by row, by whoever owns it. Unless it *sleeps*, the feed
+    of a strategy that says when to wake it has every bar all the same.
 
     *strategy* is an instance that has not run yet; *broker* are the settings of a broker plug-in (default: the simulated one's). Without *financing*
     nothing accrues, and without *margin* no maintenance margin is asked for. ScenarioError where these do not fit each other or the
@@ -147,15 +151,34 @@ def assemble(
     if financing and financing.accrues:
         calendars.append(Accruals(financing, portfolio))
     session = Session(clock or ReplayClock(), market, portfolio, view, strategy, watched, journal or MemoryJournal(header), agenda(calendars))
-    session.strategy = Following(strategy, readings) if growing else WarmingUp(session, strategy, readings.first_warm())
+    alarm = alarm_of(strategy, tape, readings)
+    if growing:
+        session.strategy = Following(strategy, readings, alarm)
+        return session, feed
+    first = readings.first_warm()
+    if alarm is not None:
+        awake = alarm.catch_up()
+        # What time passes for, and what every close is looked at for, is walked bar by bar.
+        if sleeps and clock is None and not watched.watches and hasattr(market, "is_idle"):
+            feed = Sleeping(feed, calls_of(tape, awake, first, bool(calendars)), partial(_is_asleep, session))
+        strategy = Waking(strategy, awake)
+    session.strategy = WarmingUp(session, strategy, first)
     return session, feed
+
+
+def _is_asleep(session: Session) -> bool:
+    """Whether the next bar can change nothing: no order is open, and of what has just happened no calendar has anything to note."""
+    market: Any = session.broker
+    return market.is_idle and (session.calendar is None or not session.view.happened(session.view.row))
 
 
 def drive(session: Session, feed: Feed, bars_total: int, progress: Progress | None = None, audit: Audit | None = None) -> int:
     """Step through a feed; how many bars went through the system. Ctrl-C stops it after what it has done so far."""
     done, part = 0, max(1, bars_total // 200)
     walk = iter(feed)
-    strategy = session.strategy.strategy if isinstance(session.strategy, WarmingUp | Following) else session.strategy
+    strategy = session.strategy
+    while isinstance(strategy, WarmingUp | Following | Waking):
+        strategy = strategy.strategy
     try:
         while True:
             before = done
@@ -163,10 +186,14 @@ def drive(session: Session, feed: Feed, bars_total: int, progress: Progress | No
                 step(session, bars)
                 if audit:
                     audit.look(session, bars)
-                done += 1
+                done = bars.row + 1
+            over = done == before
+            if over:
+                # A feed that passes over bars may have passed over the last ones.
+                done = session.view.row + 1
             if progress:
                 progress(done, bars_total)
-            if done == before:
+            if over:
                 return done
     except KeyboardInterrupt:
         return done
@@ -242,14 +269,15 @@ def _run(
         clock=clock,
         journal=journal,
         switch=switch,
+        sleeps=not check,
     )
-    wanted = len(tape) if bars is None else min(bars, len(tape))
-    rows = drive(session, feed if bars is None else islice(feed, bars), wanted, progress, Audit(session) if check else None)
+    feed.end = wanted = len(tape) if bars is None else min(bars, len(tape))
+    rows = drive(session, feed, wanted, progress, Audit(session) if check else None)
     finished = rows == wanted
     waiting: list[Waited] = session.broker.waiting() if hasattr(session.broker, "waiting") else []
     warnings = broker.caveats(tape) if hasattr(broker, "caveats") else ()
     notes = (*about.pop("notes", ()), *warnings, *tape.truth.caveats, *tape.notes)
-    if finished and session.strategy is not strategy:
+    if finished and isinstance(session.strategy, WarmingUp):
         notes = (*notes, "The strategy was never called: on this data no instrument ever had all of its indicators.")
     memory = journal.memory if journal else session.journal
     assert isinstance(memory, MemoryJournal)

@@ -29,7 +29,7 @@ class Feed(Protocol):
 
 
 class Strategy(Protocol):
-    """Proposes orders from a view of the past. May also have `indicators()`; see HasIndicators."""
+    """Proposes orders from a view of the past. May also have `indicators()`; see HasIndicators, and `wakes()`; see loop.wakes."""
 
     def on_bars(self, view: View) -> Proposal: ...
 

@@ -273,14 +273,14 @@ class Bars:
 
 
 class Replay:
-    """The feed that walks a full tape."""
+    """The feed that walks a full tape, or its rows up to *end*."""
 
-    __slots__ = ("bars", "tape")
+    __slots__ = ("bars", "end", "tape")
 
     def __init__(self, tape: Tape) -> None:
-        self.tape, self.bars = tape, Bars(tape)
+        self.tape, self.bars, self.end = tape, Bars(tape), tape.rows
 
     def __iter__(self) -> Iterator[Bars]:
         bars = self.bars
-        for bars.row, bars.closed_at in enumerate(self.tape.ats[: self.tape.rows]):
+        for bars.row, bars.closed_at in enumerate(self.tape.ats[: self.end]):
             yield bars

@@ -22,7 +22,7 @@ import numpy as np
 from brokers.costs import Commission
 from brokers.simulated import Simulated
 from brokers.slippage import Slippage
-from simulator import DAY, SECOND, Account, FloatArray, Indicator, Instrument, Limits, Past, Proposal, Result, Tape, View, simulate, sma
+from simulator import DAY, SECOND, Account, Crossing, FloatArray, Indicator, Instrument, Limits, Past, Proposal, Result, Tape, View, simulate, sma
 from simulator.loop.whole import run_whole
 from simulator.market.indicators import Readings
 from strategies.momentum import Momentum
@@ -145,6 +145,14 @@ class Trend(Cross):
         return ()
 
 
+@dataclass(frozen=True)
+class Woken(Cross):
+    """W1 by a strategy that is called only when its averages cross: the same orders."""
+
+    def wakes(self) -> Crossing:
+        return Crossing("fast", "slow")
+
+
 class EveryBar:
     """An order every bar: one share in, one share out."""
 
@@ -224,6 +232,7 @@ def momentum(width: int = 500) -> Momentum:
 
 QUIET = 40.0
 W4, W1, W1_WATCHED, ORDERS, RESTING, W2 = "W4", "W1", "W1, drawdown limit", "an order every bar", "10 resting limits", "W2"
+WOKEN = "W1, with wake-ups"
 COMPILED, W3 = "W1, compiled", "W3, 100 pairs compiled"
 PAIRS = tuple(Cross(fast, slow) for fast in range(5, 55, 5) for slow in range(60, 160, 10))
 WORKS = {
@@ -232,6 +241,7 @@ WORKS = {
     "W1, 1 M bars": Work(lambda: minutes(1_000_000), Cross, 650.0, equity=7451.827894),
     W1: Work(lambda: minutes(100_000), Cross, 650.0, equity=9801.241187),
     "W1, one indicator": Work(lambda: minutes(100_000), Trend, 650.0, equity=9801.241187),
+    WOKEN: Work(lambda: minutes(100_000), Woken, 250.0, equity=9801.241187),
     W1_WATCHED: Work(lambda: minutes(100_000), Cross, 900.0, limits=WATCHED, equity=9801.241187),
     # Cash enough that no order is refused.
     ORDERS: Work(lambda: minutes(100_000), EveryBar, 7_000.0, beyond=W4, cash=PANEL_CASH),
