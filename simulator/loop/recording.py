@@ -79,6 +79,7 @@ class Recording:
     def __init__(self, journal: SqliteJournal) -> None:
         self._file = journal.file
         with self._file:
+            self._file.execute("BEGIN")
             for sql in TABLES:
                 self._file.execute(sql)
         self.found = read(journal.path)
@@ -104,6 +105,8 @@ class Recording:
 
 def has_bars(path: Path) -> bool:
     """Whether a journal file is that of a live session."""
+    if not path.is_file():
+        return False
     try:
         file = connect(path, "mode=ro" if Path(f"{path}-wal").exists() else "immutable=1")
         try:
@@ -118,6 +121,8 @@ def read(path: Path) -> Recorded:
     """Read both tables. Raises DataError, naming the bar, where one is missing or was changed."""
     bars: list[Bar] = []
     last, history = FIRST, 0
+    if not path.is_file():
+        raise DataError(f"{path}: there is no journal here")
     try:
         file = connect(path, "mode=ro" if Path(f"{path}-wal").exists() else "immutable=1")
         try:

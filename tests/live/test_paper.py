@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from live_feeds import Given, assert_replays, frames_of
 
-from simulator import SimulatorError, load
+from simulator import DAY, SimulatorError, load
 from simulator.assembly import run
 from simulator.errors import DataError
 from simulator.feeds.live import Said
@@ -43,6 +43,25 @@ class Breaks:
             while True:
                 made
         return [view.order(10)]
+"""
+
+
+BUYS = """
+from dataclasses import dataclass
+
+import numpy as np
+
+from simulator import OrderKind
+
+
+@dataclass
+class Buys:
+    how: str = "single"
+
+    def on_bars(self, view):
+        if self.how == "batch":
+            return view.rebalance(np.full(2, 0.01 * (view.row + 1)))
+        return [view.order(1, "A"), view.order(1, "B"), view.order(1, "B", kind=OrderKind.LIMIT, limit=1.0)]
 """
 
 
@@ -154,15 +173,20 @@ def test_a_gap_that_cannot_be_filled_is_one_event(tmp_path: Path) -> None:
     assert_replays(tmp_path / "j", tmp_path / "out")
 
 
-def test_no_market_order_goes_out_where_the_last_bar_is_old(tmp_path: Path) -> None:
-    """Momentum buys three of eight; of those, none whose bars stopped thirty bars before."""
-    whole = run(WALKS)
-    frames = [[m for m in frame if m["S"] != "W1" or k < 60] for k, frame in enumerate(frames_of(whole.tape))]
-    traded, _ = paper(WALKS, Given(frames), tmp_path / "j", terms=Terms(stale_bars=5.0))
+@pytest.mark.parametrize("how", ["single", "batch"])
+def test_no_market_order_goes_out_where_the_last_bar_is_old(how: str, tmp_path: Path) -> None:
+    """The bars of the second of two instruments stop, and a limit order in it still goes."""
+    (tmp_path / "mine.py").write_text(BUYS)
+    text = f'[feed]\nkind = "walks"\nbars = 40\nsymbols = ["A", "B"]\n[strategy]\nname = "mine.py:Buys"\nhow = "{how}"\n'
+    (tmp_path / "mine.toml").write_text(text)
+    scenario, path = load(tmp_path / "mine.toml"), tmp_path / "j"
+    frames = [[m for m in frame if m["S"] == "A" or k < 20] for k, frame in enumerate(frames_of(run(scenario).tape))]
+    traded, _ = paper(scenario, Given(frames), path, terms=Terms(stale_bars=5.0))
     stale = [order for order in traded.orders if order.reason == "no market order on stale data"]
-    assert stale
-    assert {order.symbol for order in stale} == {"W1"}
-    assert_replays(tmp_path / "j", tmp_path / "out")
+    assert {(order.symbol, order.kind) for order in stale} == {("B", "market")}
+    assert min(order.bar for order in stale) == int(np.flatnonzero(traded.tape.closed_at[:40] - traded.tape.closed_at[19] > 5 * DAY)[0])
+    assert {order.bar for order in traded.orders if order.symbol == "A" and order.state == "filled"} >= set(range(30, 39))
+    assert_replays(path, tmp_path / "out")
 
 
 @pytest.mark.parametrize(
