@@ -116,7 +116,9 @@ class LiveSession:
         self.status.failed = next((x.words for x in found.said if x.kind == FAILED), "")
         through = max(journal.reached, found.bars[-1].closed_at if found.bars else 0)
         switch = RecordedSwitch(journal.committed, through, Either(FileSwitch(assembly.kill_file(path)), guard))
-        self.session, self._cursor = _assembled(scenario, made, self._past, self.tape, guard, switch, terms.stale_bars, WallClock(), journal, growing=True)
+        self.session, self._cursor = _assembled(
+            scenario, made, self._past, self.tape, guard, switch, terms.stale_bars, WallClock(), journal, growing=True
+        )
         self.first = found.history
         for k, bar in enumerate(found.bars):
             self._append(bar.closed_at, bar.opened_at, bar.session, bar.fields)

@@ -90,7 +90,6 @@ class Player:
 
         pack, unpack = _wire(client.request.headers.get("Content-Type", ""))
         try:
-            client.send(pack([{"T": "success", "msg": "connected", "backfill": self._backfills}]))
             with self._lock:
                 taken = bool(self._clients)
                 if not taken:
@@ -100,6 +99,7 @@ class Player:
                 client.send(pack([{"T": "error", "code": 406, "msg": "connection limit exceeded"}]))
                 return
             try:
+                client.send(pack([{"T": "success", "msg": "connected", "backfill": self._backfills}]))
                 self._serve(client, pack, unpack)
             finally:
                 with self._lock:
