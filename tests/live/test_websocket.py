@@ -57,6 +57,7 @@ for line in sys.stdin:
             os._exit(1)
         os._exit(0)
     print(child, flush=True)
+    sys.stdin.readline()  # until then its pid is nobody else's
     print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
 """
 
@@ -149,6 +150,8 @@ def test_a_session_that_is_killed_again_and_again_ends_with_the_journal_of_one_t
                     if not player.over:
                         time.sleep(float(rng.uniform(0.05, 0.5)))
                         os.kill(child, signal.SIGKILL)
+                    stdin.write("\n")
+                    stdin.flush()
                     status = int(stdout.readline())
                     assert status in (0, -signal.SIGKILL)
                     kills += status != 0
