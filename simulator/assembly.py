@@ -52,6 +52,8 @@ if TYPE_CHECKING:
     from simulator.scenarios import Scenario
 
 Progress = Callable[[int, int], None]
+TERMS = ("financing", "margin", "sizer")
+"""What `about_of` has for the session, and not for the result."""
 
 
 class WarmingUp:
@@ -255,7 +257,7 @@ def _run(
     switch: Switch | None = None,
 ) -> Result:
     # What of *about* is for the session; the rest is for the result.
-    financing, margin, sizer = (about.pop(name, None) for name in ("financing", "margin", "sizer"))
+    financing, margin, sizer = (about.pop(name, None) for name in TERMS)
     session, feed = assemble(
         tape,
         strategy,
@@ -336,7 +338,7 @@ def run(scenario: Scenario, *, progress: Progress | None = None, check: bool = F
         tape = load(scenario, feed)
     _know(scenario, tape)
     header = header_of(scenario)
-    about = _about(scenario, broker, tape)
+    about = about_of(scenario, broker, tape)
     return _run(tape, strategy, broker, scenario.account, scenario.risk, progress, check, about, header.text, bars=bars)
 
 
@@ -383,7 +385,7 @@ def rehearse(
     with SqliteJournal(path, header, resume=resume) as journal:
         clock.through = journal.reached
         killer = RecordedSwitch(journal.committed, journal.reached, switch or FileSwitch(kill_file(path)))
-        about = _about(scenario, broker, tape)
+        about = about_of(scenario, broker, tape)
         result = _run(tape, strategy, broker, scenario.account, scenario.risk, progress, False, about, header.text, clock, journal, switch=killer)
         if not result.interrupted:
             journal.finish(tape.digest(), result.rows)
@@ -418,7 +420,8 @@ def header_of(scenario: Scenario) -> Header:
     return Header(scenario.text, code_version(), scenario.seed)
 
 
-def _about(scenario: Scenario, broker: Any, tape: Tape) -> dict[str, Any]:
+def about_of(scenario: Scenario, broker: Any, tape: Tape) -> dict[str, Any]:
+    """What of a scenario its session is told (TERMS), and what its result."""
     sizer = scenarios.sizer_of(scenario)
     return {
         "financing": _terms_of_loans(scenario, tape),

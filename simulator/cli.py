@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, NamedTuple
 import typer
 from typer.core import TyperGroup
 
+from simulator import cli_live
 from simulator.errors import ScenarioError, SimulatorError
 from simulator.terminal import Format, console_of, explained, killing, labelled, plain, progress_bar, shown, stopping
 
@@ -203,6 +204,10 @@ def rehearse(
         again = join(["tradewind", "rehearse", source, f"--speed={speed:g}", f"--journal={file}", "--resume", *given])
         console.print(f"to go on: {again}", soft_wrap=True)
         raise typer.Exit(INTERRUPTED)
+
+
+for command in (cli_live.paper, cli_live.play, cli_live.replay):
+    app.command()(command)
 
 
 @app.command()

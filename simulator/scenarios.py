@@ -169,6 +169,24 @@ def varies_strategy(override: str) -> bool:
     return key.startswith("strategy.") and key != f"strategy.{CHOICES['strategy']}"
 
 
+def read_back(text: str, folders: Sequence[Path]) -> Scenario:
+    """The scenario of which *text* is the canonical TOML, in the first of *folders* where all that it names is as it was then.
+
+    Raises ScenarioError where it is in none.
+    """
+    failed = ""
+    for folder in folders:
+        try:
+            found = _scenario(tomllib.loads(text), folder / "scenario.toml")
+        except (SimulatorError, ValueError) as error:
+            failed = failed or str(error)
+            continue
+        if found.text == text:
+            return found
+        failed = failed or "a file that it names is not what it was"
+    raise ScenarioError(f"the scenario that was run cannot be read back: {failed}: go to the folder of its scenario")
+
+
 def check(scenario: Scenario) -> Parts:
     """Build all that *scenario* chooses, anew, which checks all that can be checked without data.
 

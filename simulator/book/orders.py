@@ -99,6 +99,7 @@ class Reason(IntEnum):
     GROUP = 70
     BETA = 71
     LIQUIDITY = 72
+    STALE = 80
 
     @property
     def words(self) -> str:
@@ -151,6 +152,7 @@ _WORDS = {
     Reason.RECALLED: "borrowed shares recalled",
     Reason.MARGIN_CALL: "margin call",
     Reason.BANKRUPT: "the account is bankrupt",
+    Reason.STALE: "no market order on stale data",
 }
 
 

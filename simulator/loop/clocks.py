@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import signal
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import wraps
 from typing import Final, ParamSpec, TypeVar
 
@@ -57,6 +60,49 @@ class ReplayClock:
     def wait_until(self, at: int) -> None:
         """Be at *at*, in UTC nanoseconds."""
         self.now = at
+
+
+class WallClock(ReplayClock):
+    """The clock of a live session. Its event time is that of the last bar, which is here already when it is waited for; the time on the wall is for
+    what happens while no bar comes.
+    """
+
+    __slots__ = ()
+
+    @staticmethod
+    def wall() -> int:
+        """The time on the wall, in UTC nanoseconds."""
+        return time.time_ns()
+
+    @staticmethod
+    def seconds() -> float:
+        """Seconds that only ever go forward, for waits."""
+        return time.monotonic()
+
+
+class TookTooLongError(BaseException):
+    """A call did not end within its time. No `except Exception` of that call can hold it up."""
+
+
+@contextmanager
+def within(seconds: float) -> Iterator[None]:
+    """Raise TookTooLongError where what stands inside does not end in time. It reaches Python code of the main thread only: a call into compiled
+    code ends first.
+    """
+    if threading.current_thread() is not threading.main_thread() or not hasattr(signal, "setitimer"):
+        yield
+        return
+
+    def ring(number: int, frame: object) -> None:
+        raise TookTooLongError
+
+    before = signal.signal(signal.SIGALRM, ring)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0.0)
+        signal.signal(signal.SIGALRM, before)
 
 
 class PacedClock:

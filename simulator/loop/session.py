@@ -9,6 +9,7 @@ from simulator.market.tape import Bars
 from simulator.market.view import View
 from simulator.ports import Broker, Calendar, Clock, Journal, Strategy
 from simulator.risk.engine import RiskEngine
+from simulator.risk.fresh import Fresh
 from simulator.risk.switch import Switched
 
 
@@ -24,7 +25,7 @@ class Session:
     portfolio: Portfolio
     view: View
     strategy: Strategy
-    risk: RiskEngine | Switched
+    risk: RiskEngine | Switched | Fresh
     journal: Journal
     calendar: Calendar | None = None
 

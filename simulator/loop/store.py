@@ -126,6 +126,11 @@ class SqliteJournal:
             raise
 
     @property
+    def file(self) -> sqlite3.Connection:
+        """The open file, for what a live session keeps beside the rows."""
+        return self._file
+
+    @property
     def committed(self) -> MemoryJournal:
         """The rows that were committed before this session."""
         return self._committed

@@ -71,7 +71,7 @@ def difference(first: Record, second: Record) -> Iterator[Part]:
         yield "same", f"all {len(first.journal.table()):,} events, and how far both were run"
     changes = list(_changes(first.header, second.header))
     yield from (("fed by" if found else "note", change) for change in changes)
-    if not found and first.digest != second.digest:
+    if not found and first.digest and second.digest and first.digest != second.digest:
         yield "note", "the bars are not the same, so that what is held may be worth something else"
 
 

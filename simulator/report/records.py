@@ -14,6 +14,7 @@ from simulator.book.fills import Booking, venue_code
 from simulator.book.orders import FloatArray, IntArray, OrderKind, Reason, TimeInForce
 from simulator.errors import DataError, ScenarioError, SimulatorError
 from simulator.loop import journal as rows
+from simulator.loop import recording
 from simulator.loop.journal import KINDS, ROW, MemoryJournal, times_to_rows
 from simulator.loop.store import Header, recorded
 from simulator.report.results import STATE_OF
@@ -85,7 +86,9 @@ def read(path: Path) -> Record:
         raise SimulatorError(f"{path} is a file of a run folder: give the folder, {path.parent}")
     found = recorded(path)
     end = found.closing
-    return Record(path, found.header, found.journal, end and end.bars, end and end.tape)
+    # A live session that was stopped went as far as its last bar, and may go on: its bars are its own.
+    bars = end.bars if end else len(recording.read(path).bars) if recording.has_bars(path) else None
+    return Record(path, found.header, found.journal, bars, end and end.tape)
 
 
 def load_tape(record: Record) -> Tape:
@@ -95,9 +98,11 @@ def load_tape(record: Record) -> Tape:
     Raises ScenarioError where the run has no scenario, or its feed gives no bars; DataError where these are not the bars that were run.
     """
     scenario, failed, others = record.scenario, "", list[str]()
-    for folder in _folders(record.path.resolve()):
+    bars = recording.read(record.path).bars if record.path.is_file() and recording.has_bars(record.path) else None
+    for folder in folders_of(record.path.resolve()):
         try:
             tape = _feed(scenario, folder)
+            tape = tape if bars is None else recording.tape_of(bars, tape)
         except SimulatorError as error:
             failed = failed or str(error)
             continue
@@ -114,7 +119,7 @@ def load_tape(record: Record) -> Tape:
     raise ScenarioError(f"{record.path}: its bars cannot be loaded: {failed} ({tried})")
 
 
-def _folders(place: Path) -> list[Path]:
+def folders_of(place: Path) -> list[Path]:
     """Where the scenario of a run may have been, the likeliest first. The digest of the bars tells whether it was."""
     from simulator import scenarios
 

@@ -1,0 +1,269 @@
+"""Paper sessions: the journal of a replay, whatever the feed does to them."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+from threading import Event
+from typing import Any
+
+import numpy as np
+import pytest
+from live_feeds import Given, assert_replays, frames_of
+
+from simulator import DAY, SimulatorError, load
+from simulator.assembly import run
+from simulator.errors import DataError
+from simulator.feeds.live import Said
+from simulator.loop import recording
+from simulator.paper import LiveSession, Terms, paper, replay
+
+WALKS = load("walks", ["feed.bars=200", "strategy.lookback=20", "strategy.every=5"])
+
+STRATEGY = """
+from dataclasses import dataclass
+
+
+@dataclass
+class Breaks:
+    at: int = 10
+    how: str = "raises"
+    seen: int = 0
+
+    def on_bars(self, view):
+        self.seen += 1
+        if self.seen == self.at:
+            made = view.order(7)
+            if self.how == "raises":
+                raise ZeroDivisionError("one over none")
+            if self.how == "returns":
+                return 17
+            while True:
+                made
+        return [view.order(10)]
+"""
+
+
+BUYS = """
+from dataclasses import dataclass
+
+import numpy as np
+
+from simulator import OrderKind
+
+
+@dataclass
+class Buys:
+    how: str = "single"
+
+    def on_bars(self, view):
+        if self.how == "batch":
+            return view.rebalance(np.full(2, 0.01 * (view.row + 1)))
+        return [view.order(1, "A"), view.order(1, "B"), view.order(1, "B", kind=OrderKind.LIMIT, limit=1.0)]
+"""
+
+
+def kinds(path: Path) -> list[str]:
+    """What was said, but for connections."""
+    return [x.kind for x in recording.read(path).said if x.kind not in ("settings", "connected", "over", "lost")]
+
+
+@pytest.mark.parametrize("name", ["trend", "short_squeeze", "forty_lots"])
+def test_the_journal_of_a_paper_session_is_that_of_a_replay_of_its_scenario(name: str, tmp_path: Path) -> None:
+    scenario, path = load(name), tmp_path / "j"
+    whole = run(scenario)
+    traded, status = paper(scenario, Given(frames_of(whole.tape)), path)
+    assert (traded.hash, status.bars) == (whole.hash, len(whole.tape))
+    assert replay(path).hash == whole.hash
+    assert_replays(path, tmp_path / "out")
+
+
+def test_what_was_before_the_first_live_bar_is_seen_and_not_traded(tmp_path: Path) -> None:
+    """The strategy needs twenty bars, and has them at its first."""
+    path = tmp_path / "j"
+    whole = run(WALKS)
+    traded, _ = paper(WALKS, Given(frames_of(whole.tape, first=100)), path)
+    assert whole.orders[0].bar < 100
+    assert traded.orders[0].bar == 100
+    assert (recording.read(path).history, traded.rows) == (100, 200)
+    assert_replays(path, tmp_path / "out")
+
+
+def test_duplicates_are_dropped_and_late_and_conflicting_bars_are_journalled_and_ignored(tmp_path: Path) -> None:
+    path, whole, rng = tmp_path / "j", run(WALKS), np.random.default_rng(5)
+    frames, late, conflicts, doubled = [], 0, 0, 0
+    clean = frames_of(whole.tape)
+    for k, frame in enumerate(clean):
+        frames.append(frame)
+        if rng.uniform() < 0.1:
+            frames.append([clean[int(rng.integers(0, k + 1))][0]])
+            doubled += 1
+        if k and rng.uniform() < 0.05:
+            frames.append([{**clean[k - 1][1], "h": clean[k - 1][1]["h"] + 1.0}])
+            conflicts += 1
+        if k and rng.uniform() < 0.05:
+            frames.append([{**clean[k - 1][1], "e": clean[k - 1][1]["e"] - 1}])
+            late += 1
+    traded, status = paper(WALKS, Given(frames), path)
+    assert traded.hash == whole.hash
+    assert (kinds(path).count("late"), kinds(path).count("conflict")) == (late, conflicts)
+    assert min(late, conflicts, doubled) > 2
+    assert status.counts["late"] == late
+
+
+def test_a_bar_that_cannot_be_true_is_journalled_and_ignored(tmp_path: Path) -> None:
+    whole = run(WALKS)
+    clean = frames_of(whole.tape)
+    first = clean[0][0]
+    wrong = [{**first, "h": -1.0}, {**first, "S": "W9"}, {**first, "t": "yesterday"}, {"T": "b"}, {**first, "v": float("nan")}, {**first, "e": 1}]
+    traded, _ = paper(WALKS, Given([wrong, *clean]), tmp_path / "j")
+    assert traded.hash == whole.hash
+    assert kinds(tmp_path / "j") == ["bad"] * len(wrong)
+    assert any("no such instrument 'W9'" in x.words for x in recording.read(tmp_path / "j").said)
+
+
+def test_an_updated_bar_counts_while_its_instant_waits_and_not_later(tmp_path: Path) -> None:
+    whole = run(WALKS)
+    clean = frames_of(whole.tape)
+    first, *others = clean[0]
+    frames = [[{**first, "c": first["o"], "v": 1.0}, {**first, "T": "u"}, *others], [{**first, "T": "u", "v": 2.0}], *clean[1:]]
+    traded, _ = paper(WALKS, Given(frames), tmp_path / "j")
+    assert traded.hash == whole.hash
+    assert kinds(tmp_path / "j") == ["updated"]
+
+
+def test_an_instant_that_is_not_whole_is_run_after_a_grace(tmp_path: Path) -> None:
+    whole = run(WALKS)
+    clean = frames_of(whole.tape, end=3)
+    stop = Event()
+
+    def watch(live: LiveSession) -> None:
+        if live.tape.rows == 3:
+            stop.set()
+
+    clean[2] = clean[2][:5]
+    traded, _ = paper(WALKS, Given(clean, ends=False), tmp_path / "j", terms=Terms(grace_seconds=0.05), stopping=stop, watch=watch)
+    assert np.isnan(traded.tape.close[2]).tolist() == [False] * 5 + [True] * 3
+    assert_replays(tmp_path / "j", tmp_path / "out")
+
+
+def test_a_silent_feed_raises_an_alarm_that_ends_with_its_next_bar(tmp_path: Path) -> None:
+    stop = Event()
+
+    class Silent(Given):
+        def run(self, put: Any, since: Callable[[], int], stopping: Event) -> None:
+            put(self.frames[0])
+            stopping.wait(0.4)
+            put(self.frames[1])
+            put(Said("over"))
+
+    paper(WALKS, Silent(frames_of(run(WALKS).tape, end=2)), tmp_path / "j", terms=Terms(silent_seconds=0.1), stopping=stop)
+    assert kinds(tmp_path / "j") == ["stale", "heard"]
+
+
+def test_a_gap_that_cannot_be_filled_is_one_event(tmp_path: Path) -> None:
+    whole = run(WALKS)
+    clean = frames_of(whole.tape)
+    lost = [Said("lost"), Said("connected"), Said("lost"), Said("connected")]
+    frames = [*clean[:50], *lost, *clean[60:90], *lost, *clean[95:]]
+    paper(WALKS, Given(frames), tmp_path / "j")
+    assert kinds(tmp_path / "j") == ["gap", "gap"]
+    assert_replays(tmp_path / "j", tmp_path / "out")
+
+
+@pytest.mark.parametrize("how", ["single", "batch"])
+def test_no_market_order_goes_out_where_the_last_bar_is_old(how: str, tmp_path: Path) -> None:
+    """The bars of the second of two instruments stop, and a limit order in it still goes."""
+    (tmp_path / "mine.py").write_text(BUYS)
+    text = f'[feed]\nkind = "walks"\nbars = 40\nsymbols = ["A", "B"]\n[strategy]\nname = "mine.py:Buys"\nhow = "{how}"\n'
+    (tmp_path / "mine.toml").write_text(text)
+    scenario, path = load(tmp_path / "mine.toml"), tmp_path / "j"
+    frames = [[m for m in frame if m["S"] == "A" or k < 20] for k, frame in enumerate(frames_of(run(scenario).tape))]
+    traded, _ = paper(scenario, Given(frames), path, terms=Terms(stale_bars=5.0))
+    stale = [order for order in traded.orders if order.reason == "no market order on stale data"]
+    assert {(order.symbol, order.kind) for order in stale} == {("B", "market")}
+    assert min(order.bar for order in stale) == int(np.flatnonzero(traded.tape.closed_at[:40] - traded.tape.closed_at[19] > 5 * DAY)[0])
+    assert {order.bar for order in traded.orders if order.symbol == "A" and order.state == "filled"} >= set(range(30, 39))
+    assert_replays(path, tmp_path / "out")
+
+
+@pytest.mark.parametrize(
+    ("how", "said"), [("raises", "raised ZeroDivisionError: one over none"), ("hangs", "more than 0.2 s"), ("returns", "must return")]
+)
+@pytest.mark.parametrize("on_halt", ["flatten", "cancel"])
+def test_a_strategy_that_breaks_is_stopped_and_its_session_goes_on(how: str, said: str, on_halt: str, tmp_path: Path) -> None:
+    """At the next bar trading halts, once and for all, and what is open is treated as the scenario says."""
+    (tmp_path / "mine.py").write_text(STRATEGY)
+    text = '[feed]\nkind = "walks"\nbars = 40\n[strategy]\nname = "mine.py:Breaks"\nhow = "{}"\n[risk]\non_halt = "{}"\n'
+    (tmp_path / "mine.toml").write_text(text.format(how, on_halt))
+    scenario, path = load(tmp_path / "mine.toml"), tmp_path / "j"
+    tape = run(scenario, bars=1).tape
+    traded, status = paper(scenario, Given(frames_of(tape)), path, terms=Terms(strategy_seconds=0.2))
+    assert said in status.failed
+    assert traded.rows == 40
+    assert [halt.measure for halt in traded.halts] == ["killed"]
+    assert traded.halts[0].at == tape.ats[10]
+    assert bool(traded.positions) is (on_halt == "cancel")
+    assert_replays(path, tmp_path / "out")
+
+
+def test_a_stopped_session_is_resumed_to_the_journal_of_one_that_was_not(tmp_path: Path) -> None:
+    whole, path, stop = run(WALKS), tmp_path / "j", Event()
+    frames = frames_of(whole.tape)
+    paper(WALKS, Given(frames), path, stopping=stop, watch=lambda live: stop.set() if live.tape.rows >= 77 else None)
+    assert len(recording.read(path).bars) == 77
+    assert_replays(path, tmp_path / "first")
+    traded, _ = paper(WALKS, Given(frames), path, resume=True)
+    assert traded.hash == whole.hash
+    assert_replays(path, tmp_path / "second")
+
+
+def test_a_session_is_not_resumed_on_other_terms_or_after_its_end(tmp_path: Path) -> None:
+    path, frames = tmp_path / "j", frames_of(run(WALKS).tape, end=9)
+    paper(WALKS, Given(frames), path)
+    with pytest.raises(SimulatorError, match="is finished"):
+        paper(WALKS, Given(frames), path, resume=True)
+    stop = Event()
+    stop.set()
+    paper(WALKS, Given(frames), tmp_path / "k", stopping=stop)
+    with pytest.raises(SimulatorError, match="stale_bars was 10 when this journal was begun, and is 3 now"):
+        paper(WALKS, Given(frames), tmp_path / "k", resume=True, terms=Terms(stale_bars=3.0))
+
+
+def test_a_recorded_bar_that_was_changed_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "j"
+    paper(WALKS, Given(frames_of(run(WALKS).tape, end=9)), path)
+    file = sqlite3.connect(path)
+    file.execute("UPDATE bars SET session = session + 1 WHERE id = 4")
+    file.commit()
+    file.close()
+    with pytest.raises(DataError, match="bar 4 is missing or was changed"):
+        replay(path)
+
+
+def test_the_kill_file_halts_a_paper_session_and_its_replay(tmp_path: Path) -> None:
+    path = tmp_path / "j"
+
+    def watch(live: LiveSession) -> None:
+        if live.tape.rows == 50:
+            Path(f"{path}.kill").touch()
+
+    class Slow(Given):
+        def run(self, put: Any, since: Callable[[], int], stopping: Event) -> None:
+            for k, frame in enumerate(self.frames):
+                put(frame)
+                stopping.wait(0.5 if k == 49 else 0.0)
+            put(Said("over"))
+
+    traded, _ = paper(WALKS, Slow(frames_of(run(WALKS).tape)), path, watch=watch)
+    assert [halt.measure for halt in traded.halts] == ["killed"]
+    assert_replays(path, tmp_path / "out")
+
+
+def test_the_log_has_a_line_of_json_for_what_was_said(tmp_path: Path) -> None:
+    with (tmp_path / "log").open("w") as log:
+        paper(WALKS, Given(frames_of(run(WALKS).tape, end=3)), tmp_path / "j", log=log)
+    lines = [json.loads(line) for line in (tmp_path / "log").read_text().splitlines()]
+    assert [line["kind"] for line in lines] == ["connected", "over"]
