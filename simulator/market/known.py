@@ -7,10 +7,13 @@ is what was known before. Source: market-rules.md, section 7, and issue 4: nothi
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from math import isfinite, nan
 from typing import TYPE_CHECKING, NamedTuple
 
+import numpy as np
+
+from simulator.book.orders import FloatArray
 from simulator.errors import DataError, ViewError, nearest
 from simulator.market.calendars import instant_text
 
@@ -89,6 +92,11 @@ class Known:
         k = bisect_right(times, now)
         return values[k - 1] if k else None
 
+    def across(self, name: str, index: Mapping[str, int]) -> Across:
+        """The numbers *name* of all instruments at once, by their numbers in *index*. Raises as `value` does."""
+        self._last(name, "", 0, False)
+        return Across([row for row in self.rows if row.name == name and row.symbol in index], index)
+
     def known_by(self, at: int) -> Known:
         """What was known by *at*, and nothing after."""
         return Known(row for row in self.rows if row.at <= at)
@@ -101,6 +109,30 @@ class Known:
             order = permutation(len(later))
             kept += [row._replace(value=later[k].value) for row, k in zip(later, order, strict=True)]
         return Known(kept)
+
+
+class Across:
+    """One number of every instrument, as it was known last: moved on from bar to bar, by what became known in between."""
+
+    __slots__ = ("_instruments", "_latest", "_seen", "_times", "_values")
+
+    def __init__(self, rows: Sequence[Datum], index: Mapping[str, int]) -> None:
+        self._times = [row.at for row in rows]
+        self._instruments = np.array([index[row.symbol] for row in rows], np.int64)
+        self._values = np.array([row.value for row in rows], np.float64)
+        self._seen, self._latest = 0, np.full(len(index), nan)
+        self._latest.flags.writeable = False
+
+    def at(self, now: int) -> FloatArray:
+        """What was known at *now*, which is not before the last time: (instruments,), read-only, NaN before anything was."""
+        end = bisect_right(self._times, now)
+        if end > self._seen:
+            # Whoever has the values of before keeps them. Of several for an instrument the last one stays.
+            self._latest = self._latest.copy()
+            self._latest[self._instruments[self._seen : end]] = self._values[self._seen : end]
+            self._latest.flags.writeable = False
+            self._seen = end
+        return self._latest
 
 
 def _said(row: Datum) -> str:

@@ -17,7 +17,7 @@ from simulator.market.tape import FIELDS, Bars
 if TYPE_CHECKING:
     from simulator.book.portfolio import Portfolio
     from simulator.book.positions import Position
-    from simulator.market.known import Known
+    from simulator.market.known import Across, Known
     from simulator.ports import Broker, Sizer
 
 NO_EVENTS: tuple[Event, ...] = ()
@@ -43,6 +43,7 @@ class View:
     """
 
     __slots__ = (
+        "_across",
         "_answered",
         "_broker",
         "_brought",
@@ -67,6 +68,7 @@ class View:
     def __init__(self, bars: Bars, portfolio: Portfolio, broker: Broker, readings: Readings, ids: OrderIds) -> None:
         self.bars, self.portfolio, self.ids, self._broker, self._readings = bars, portfolio, ids, broker, readings
         self._brought = self._answered = -2, NO_EVENTS
+        self._across: dict[str, Across] = {}
         self.plots: dict[str, dict[str, tuple[list[int], list[float]]]] = {}
         self.symbols = tuple(instrument.symbol for instrument in bars.tape.instruments)
         self.lots = portfolio.lots.data.toreadonly()
@@ -181,6 +183,15 @@ class View:
         Raises ViewError where no table has that name, or it has words.
         """
         return self._tables().value(name, self._symbol(instrument), self.now)
+
+    def across(self, name: str) -> FloatArray:
+        """The number *name* of an as-of table that was known last by now, of every instrument: (instruments,), read-only, NaN before any was.
+
+        So a universe by date is a table of 1 (in) and 0 (out): `view.across("member") == 1.0`. Raises ViewError as `known` does.
+        """
+        if name not in self._across:
+            self._across[name] = self._tables().across(name, self.bars.tape.index)
+        return self._across[name].at(self.now)
 
     def group(self, name: str, instrument: int | str | None = None) -> str:
         """The words *name* of an as-of table, a sector say, that were known last by now; empty before any were. Otherwise as `known`."""

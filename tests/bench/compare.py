@@ -1,12 +1,14 @@
 """What this simulator costs, beside its targets and beside other engines, as one table.
 
-    python tests/bench/compare.py [--rounds N] [--large] [--cold] [--peers DIR --scripts DIR]
+    python tests/bench/compare.py [--rounds N] [--large] [--cold] [--growth] [--peers DIR --scripts DIR]
 
 Times are CPU, the best of several rounds, and are compared as multiples of a calibration (an empty method call) taken in the same process, also
 the best of all rounds: see workloads.py. A busy machine can cost the calibration a fifth and the work nothing, or the other way round, so take rounds
 enough that both had a quiet moment. `--large` adds 5,000 symbols, `--cold` the first compile and a start with compiled code on disk (in brackets: in
 seconds of a machine whose calibration is 40 ns). Memory is that of a fresh process which is given the data as arrays, its imports and those arrays
 included.
+
+`--growth` adds what more bars, instruments, orders a bar, trials and workers cost; with `--large` up to 10 million bars and 5,000 instruments.
 
 `--peers` names a folder of virtual environments, one an engine (backtesting, bt, vectorbt, ...), and `--scripts` the folder of the published
 baseline's peer_*.py. Those that are there run W1 and W4 on 100,000 bars, and W2 where that takes seconds, in turn between our own rounds. A ratio
@@ -27,6 +29,7 @@ from math import inf
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from growth import table
 from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
@@ -238,6 +241,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5, help="of our own works; with peers at least one between any two of them")
     parser.add_argument("--large", action="store_true", help="5,000 symbols over 2,520 days, too")
     parser.add_argument("--cold", action="store_true", help="the first compile and a start from compiled code, too")
+    parser.add_argument("--growth", action="store_true", help="how the cost grows with bars, instruments, orders, trials and workers, too")
     parser.add_argument("--peers", type=Path, help="folder of virtual environments, one a peer")
     parser.add_argument("--scripts", type=Path, help="folder of the baseline's peer_*.py")
     asked = parser.parse_args()
@@ -274,6 +278,8 @@ def main() -> None:
             starts["first compile"] = cpu_of_start(cache), 10.0
             starts["cached start"] = min(cpu_of_start(cache) for _ in range(3)), 1.0
     console.print(ours(figures, large, peaks, starts))
+    if asked.growth:
+        console.print(table(asked.large))
     if outcomes:
         console.print(theirs(outcomes, figures))
 
