@@ -14,6 +14,7 @@ import numpy as np
 
 from simulator.market.tape import DAY
 from simulator.report import metrics, words
+from simulator.report.rolling import rolled
 
 if TYPE_CHECKING:
     from simulator.market.tape import FloatArray, IntArray
@@ -55,6 +56,7 @@ def figures(result: Result, against: Benchmark) -> dict[str, Any]:
         "equity": _equity(moments, ours, its, against, result, escape(words.currency(result))),
         "drawdown": _drawdown(moments, ours, its, against),
         "exposure": _exposure(times, *result.exposure),
+        **_rolling(times, result),
     }
     for k, name in enumerate(plotted(result)[:PLOTS_MAX]):
         charts[f"plot-{k}"] = _plot(times, result.plots[name], max(POINTS_LEAST, POINTS_MAX // len(plotted(result))))
@@ -180,6 +182,22 @@ def _drawdown(times: IntArray, ours: FloatArray, its: FloatArray, against: Bench
         "key": [["strategy", "@line"], [escape(against.name), "@benchmark"]],
         "fixed": not fell,
     }
+
+
+def _rolling(times: IntArray, result: Result) -> dict[str, Any]:
+    """The Sharpe ratio and the volatility of each window of sessions."""
+    found = rolled(result)
+    if found is None:
+        return {}
+    at = times[metrics.session_ends(result.tape.sessions[: result.rows])[found.at]]
+    named = {"sharpe": (found.sharpe, "Sharpe ratio", "%{y:.2f}", ".3~g"), "volatility": (found.volatility, "volatility", "%{y:.2%}", ".3~%")}
+    drawn = {}
+    for name, (values, said, shown, form) in named.items():
+        level = {"type": "line", "xref": "paper", "x0": 0, "x1": 1, "y0": 0, "y1": 0, "line": {"color": "@muted", "width": 1, "dash": "dot"}}
+        axis = {"tickformat": form} | ({"rangemode": "tozero"} if name == "volatility" else {})
+        layout = {"hovermode": "x unified", "yaxis": axis, "shapes": [level] if name == "sharpe" else []}
+        drawn[f"rolling-{name}"] = {"data": [_line(at, values, said, "@line", shown, 1.3)], "layout": layout, "fixed": not np.isfinite(values).any()}
+    return drawn
 
 
 def _exposure(times: IntArray, gross: FloatArray, net: FloatArray) -> dict[str, Any]:

@@ -117,11 +117,7 @@ def assumptions(result: Result) -> list[str]:
     sentences = list(result.assumptions)
     if result.scenario:
         account, limits = result.scenario.account, result.scenario.risk
-        kind = (
-            "A cash account: no shorts, no debt."
-            if account.kind == "cash"
-            else f"A margin account, up to {account.leverage_max:g} times equity; borrowing is free."
-        )
+        kind = "A cash account: no shorts, no debt." if account.kind == "cash" else f"A margin account, up to {account.leverage_max:g} times equity."
         known = {
             "gross exposure": limits.gross_max,
             "net exposure": limits.net_max,

@@ -10,6 +10,7 @@ import numpy as np
 from simulator.report import metrics, words
 from simulator.report.holdings import turnover_of
 from simulator.report.markup import note, table
+from simulator.report.risk_shares import risk_shares
 from simulator.report.rolling import by_regime
 
 if TYPE_CHECKING:
@@ -19,6 +20,10 @@ if TYPE_CHECKING:
 MONTHS: Final = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 STRONGEST: Final = {"M": 0.1, "Y": 0.4}
 """The return, of a month and of a year, from which on a cell has its strongest colour."""
+
+PERIODS: Final = ("session", "week", "month", "quarter", "year")
+RISKS_MAX: Final = 20
+"""Of more instruments than this, those with most risk and least are shown."""
 
 
 def month_table(result: Result, against: Benchmark) -> str:
@@ -116,3 +121,40 @@ def regime_table(result: Result, against: Benchmark) -> str:
     ]
     below = note("A session counts to the state that was most probable at the close before it, so that what it returned could not be known.")
     return "\n<h3>Returns by regime</h3>\n" + table(heads, rows) + below
+
+
+def period_table(result: Result, against: Benchmark) -> str:
+    """The worst and the best session, week, month, quarter and year, and what the benchmark did in each."""
+    sessions = result.tape.sessions[: result.rows]
+    months = sessions.astype("datetime64[D]").astype("datetime64[M]").astype(np.int64)
+    # 1970-01-01 was a Thursday; weeks begin on Mondays.
+    keys = dict(zip(PERIODS, (sessions, (sessions + 3) // 7, months, months // 3, months // 12), strict=True))
+    rows = []
+    for period, places in keys.items():
+        ours, its = (metrics.session_returns(path[: result.rows], places, result.cash_start) for path in (result.equity, against.equity))
+        if len(ours) < 3 or not np.isfinite(ours).all():
+            continue
+        days = sessions[metrics.session_ends(places)]
+        cells = [f"{period.capitalize()}s: {len(ours):,}"]
+        for k in (int(ours.argmin()), int(ours.argmax())):
+            cells += [words.percent(float(ours[k])), words.percent(float(its[k])), words.date(int(days[k]))]
+        rows.append(cells)
+    if not rows:
+        return ""
+    heads = ("", "Worst", "Benchmark", "Its end", "Best", "Benchmark", "Its end")
+    return table(heads, rows) + note("By the calendar, after costs, at session closes. The first and the last may be parts of one.")
+
+
+def risk_table(result: Result) -> str:
+    """Each instrument's share of the variance of returns, where there is more than one."""
+    found = risk_shares(result)
+    if len(found) < 2:
+        return ""
+    left_out = max(len(found) - RISKS_MAX, 0)
+    some = [*found[: RISKS_MAX // 2], *found[-RISKS_MAX // 2 :]] if left_out else found
+    rows = [
+        (x.symbol, words.percent(x.share, 1), words.percent(x.volatility), words.percent(x.weight, 1), words.percent(x.weight_max, 1)) for x in some
+    ]
+    more = f"Those with the most and the least; {left_out:,} between them are left out." if left_out else ""
+    how = "The share of each in the variance of session returns, by what was held at the close before; all shares sum to 100 %. Below 0 is a hedge."
+    return table(("Instrument", "Share of risk", "Volatility, a year", "Mean weight", "Largest weight"), rows) + note(how, more)

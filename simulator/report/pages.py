@@ -12,6 +12,7 @@ from simulator.report import charts, metrics, page_grounds, page_risk, page_trad
 from simulator.report.benchmark import benchmark, since_first_fill
 from simulator.report.folders import Costs, costs
 from simulator.report.markup import chart, document, itemised, log_switch, measured, note, section, shown, table
+from simulator.report.rolling import rolled
 from simulator.report.template import SCRIPT
 from simulator.report.uncertainty import FIGURES
 
@@ -197,13 +198,26 @@ def _drawings(result: Result, against: Benchmark, drawn: Mapping[str, Any]) -> l
             + note("Below the highest equity so far, at bar closes.")
             + page_risk.drawdown_table(result),
         ),
+        section("Sharpe ratio and volatility through time", _through_time(result, drawn)),
         section("Returns by month", page_risk.month_table(result, against)),
+        section("Worst and best periods", page_risk.period_table(result, against)),
         section("Price and fills", _price(result, drawn) + page_risk.regime_table(result, against)),
         section(
             "Exposure", chart("exposure", "Gross and net exposure over time", "low") + note(page_risk.exposed(gross, net), page_risk.turned(result))
         ),
+        section("Where the risk came from", page_risk.risk_table(result)),
         section("Plotted by the strategy", _plots(result)),
     ]
+
+
+def _through_time(result: Result, drawn: Mapping[str, Any]) -> str:
+    found = rolled(result)
+    if found is None or "rolling-sharpe" not in drawn["charts"]:
+        return ""
+    window = f"Of the last {found.window} session returns, a year, at each of {words.count(len(found.at), 'session close')}."
+    sharpe = chart("rolling-sharpe", "Sharpe ratio of each window of sessions", "low", heading="Sharpe ratio")
+    volatility = chart("rolling-volatility", "Volatility of each window of sessions", "low", heading="Volatility")
+    return sharpe + "\n" + volatility + note(window, "So few returns tell a Sharpe ratio badly: what goes up and down here is mostly chance.")
 
 
 def _banded(result: Result) -> str:

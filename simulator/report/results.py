@@ -389,6 +389,12 @@ class Result:
             for bar, (at, _, _, i, order, lots, had, needed, _, _, reason) in zip(bars, forced.tolist(), strict=True)
         ]
 
+    def _repr_html_(self) -> str:
+        """The run as a notebook shows it: a few figures and the curve."""
+        from simulator.report import notebook
+
+        return notebook.snippet(self)
+
     def fills_frame(self) -> pd.DataFrame:
         """`fills` as a DataFrame."""
         import pandas as pd

@@ -61,6 +61,38 @@ def conditional(
     return {state: metric(r[labels == state], None if m is None else m[labels == state], rf, periods, **choices) for state in known}
 
 
+class Rolled(NamedTuple):
+    """Sharpe ratio and volatility a year of the last *window* session returns, at the sessions *at* (counted from 0): each (n,)."""
+
+    window: int
+    at: IntArray
+    sharpe: FloatArray
+    volatility: FloatArray
+
+
+WINDOW: Final = 126
+"""Half a year."""
+POINTS: Final = 600
+
+
+def rolled(result: Result) -> Rolled | None:
+    """The run through time, at no more than so many sessions; None where there are fewer than two windows of half a year, or of 20 sessions."""
+    sessions = result.tape.sessions[: result.rows]
+    r = metrics.session_returns(result.equity, sessions, result.cash_start)
+    window = WINDOW if len(r) >= 2 * WINDOW else 20
+    if len(r) < 2 * window:
+        return None
+    at = np.unique(np.linspace(window - 1, len(r) - 1, min(POINTS, len(r) - window + 1)).astype(np.int64))
+    spans = np.lib.stride_tricks.sliding_window_view(r, window)[at - window + 1]
+    yearly = np.sqrt(metrics.periods_of(sessions))
+    # What no window varies has no ratio: rounding leaves more than 0 of equal returns.
+    moved = spans.max(axis=1) > spans.min(axis=1)
+    mean, deviation = spans.mean(axis=1), np.where(moved, spans.std(axis=1, ddof=1), 0.0)
+    ratio = np.full(len(at), nan)
+    np.divide(mean, deviation, out=ratio, where=deviation > 0.0)
+    return Rolled(window, at, ratio * yearly, deviation * yearly)
+
+
 class InRegime(NamedTuple):
     """How a run did while it took the market to be in one regime: sessions, their share of all, and what they returned, the benchmark's beside it."""
 

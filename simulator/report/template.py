@@ -11,7 +11,7 @@ HEAD: Final = """<meta charset="utf-8">
 <link rel="icon" href="data:,">"""
 
 STYLE: Final = """
-:root { --paper: #fbfaf7; --ink: #1d1c1a; --muted: #6a665f; --rule: #e3dfd6; --line: #27507a; --benchmark: #a3874d; --gain: #2f6ea8; --loss: #ad4330;
+:root, :root.print { --paper: #fbfaf7; --ink: #1d1c1a; --muted: #6a665f; --rule: #e3dfd6; --line: #27507a; --benchmark: #a3874d; --gain: #2f6ea8; --loss: #ad4330;
   --buy: #1d7a5f; --sell: #bd5a17;
   --line-0: #27507a; --line-1: #bd5a17; --line-2: #1d7a5f; --line-3: #8a4f8f; --line-4: #a3874d; --line-5: #6a665f;
   --state-0: #b9533e; --state-1: #c87459; --state-2: #d3957a; --state-3: #dfbda8; --state-4: #ddd8cc; --state-5: #b5c6d3; --state-6: #86a9c5;
@@ -24,6 +24,7 @@ STYLE: Final = """
   --line-0: #86b3de; --line-1: #e7a066; --line-2: #5cbd9b; --line-3: #c792cc; --line-4: #c4a765; --line-5: #a09b92;
   --state-0: #cf6a52; --state-1: #b0604c; --state-2: #8f5747; --state-3: #6b4d44; --state-4: #4a4a4c; --state-5: #46596a; --state-6: #48708f;
   --state-7: #5089b4; --state-8: #62a3d8; } }
+:root.print { --paper: #ffffff; }
 * { box-sizing: border-box; }
 html { background: var(--paper); color: var(--ink); -webkit-text-size-adjust: 100%; }
 body { margin: 0; font: 16px/1.55 var(--text); font-variant-numeric: tabular-nums; }
@@ -89,7 +90,7 @@ footer dl { margin: 0; }
 footer div { display: flex; flex-wrap: wrap; gap: 2px 16px; font-size: 13px; color: var(--muted); }
 footer dt { width: 130px; }
 footer dd { margin: 0; font-family: ui-monospace, "SF Mono", Menlo, Consolas, monospace; overflow-wrap: anywhere; min-width: 0; }
-@media (max-width: 720px) {
+@media screen and (max-width: 720px) {
   main { padding: 36px 20px 64px; }
   h1 { font-size: 32px; }
   section { margin-top: 48px; }
@@ -107,7 +108,36 @@ footer dd { margin: 0; font-family: ui-monospace, "SF Mono", Menlo, Consolas, mo
   .metrics th.c { display: none; }
   .metrics th.g { grid-column: 1 / -1; padding-top: 16px; }
 }
-@media print { section { break-inside: avoid; } main { padding: 0; } }
+@media print {
+  @page { margin: 14mm; }
+  :root { --paper: #ffffff; }
+  html { print-color-adjust: exact; -webkit-print-color-adjust: exact; }
+  body { font-size: 12px; }
+  main { padding: 0; max-width: none; }
+  h1 { font-size: 32px; }
+  h2 { font-size: 19px; }
+  h2, h3, .above { break-after: avoid; }
+  section { margin-top: 30px; }
+  section p, .above, .key, .over { font-size: 11px; }
+  tr, li, [data-chart], .cards > div, .wide:has(tr:nth-last-child(-n + 12):first-child) { break-inside: avoid; }
+  .cards { grid-template-columns: repeat(3, minmax(0, 1fr)); gap: 18px 26px; margin-top: 24px; padding: 18px 0; }
+  .cards dd { font-size: 24px; }
+  .cards small, .cards .than { font-size: 11px; }
+  .tall { height: 290px; }
+  .low { height: 170px; }
+  .wide { overflow: visible; }
+  table { font-size: 11px; }
+  th { font-size: 10px; }
+  th, td { padding: 4px 8px 4px 0; }
+  th.n, td.n { padding-left: 8px; }
+  .months table { font-size: 10px; min-width: 0; }
+  .months th, .months td, .months .n { padding: 3px 2px; }
+  .months th.w { width: 30px; }
+  .months th.h { width: 60px; }
+  .metrics td.c { font-size: 10px; padding: 4px 0 4px 14px; }
+  label.switch, noscript { display: none; }
+  select { appearance: none; border: 0; padding: 0; }
+}
 """
 
 SCRIPT: Final = r"""
@@ -119,7 +149,7 @@ SCRIPT: Final = r"""
   const touch = matchMedia("(pointer: coarse)").matches;
   const config = { displayModeBar: false, responsive: true, showTips: false, doubleClick: false };
   const full = drawn.span.map(at => new Date(at).toISOString());
-  let range = full;
+  let range = full, paper = 0;
 
   // "@line" and "@line/0.16" are colours of the style, which knows light and dark.
   const colour = name => {
@@ -162,7 +192,7 @@ SCRIPT: Final = r"""
     const scale = log && log.checked && shown.log ? shown.log : {};
     const layout = {
       paper_bgcolor: colour("@paper"), plot_bgcolor: colour("@paper"), showlegend: false,
-      margin: { l: innerWidth < 720 ? 46 : 58, r: 4, t: 8, b: 30 },
+      margin: { l: innerWidth < 720 ? 46 : 58, r: 4, t: 8, b: 30 }, ...(paper ? { width: paper, autosize: false } : { autosize: true }),
       font: { family: getComputedStyle(document.body).fontFamily, size: 12, color: colour("@ink") },
       hovermode: "closest", dragmode: touch ? false : "zoom",
       hoverlabel: { bgcolor: colour("@paper"), bordercolor: colour("@rule"), font: { color: colour("@ink"), size: 13 }, align: "left" },
@@ -197,6 +227,15 @@ SCRIPT: Final = r"""
     chart.on("plotly_relayout", ({ "xaxis.range[0]": from, "xaxis.range[1]": to }) => { if (from !== undefined) zoom([from, to]); });
     chart.on("plotly_doubleclick", () => zoom(full));
   };
+
+  // Paper is light, and as wide as it is.
+  const print = wide => {
+    paper = wide;
+    document.documentElement.classList.toggle("print", wide > 0);
+    return drawAll(charts);
+  };
+  addEventListener("beforeprint", () => print(680));
+  addEventListener("afterprint", () => print(0));
 
   for (const chart of charts) if (logOf(chart)) logOf(chart).addEventListener("change", () => drawAll([chart]));
   if (picker) picker.addEventListener("change", () => drawAnew(charts.filter(chart => chart.id === "price" || chart.id === "regime")));
