@@ -73,6 +73,10 @@ if TYPE_CHECKING:
     from simulator.feeds.frames import tape_from_columns as tape_from_columns
     from simulator.feeds.frames import tape_from_frame as tape_from_frame
     from simulator.feeds.frames import tape_from_frames as tape_from_frames
+    from simulator.feeds.stress import Gap as Gap
+    from simulator.feeds.stress import Squeeze as Squeeze
+    from simulator.feeds.stress import Stop as Stop
+    from simulator.feeds.stress import Stress as Stress
     from simulator.loop.prover import prove as prove
     from simulator.loop.wakes import AtSessionClose as AtSessionClose
     from simulator.loop.wakes import AtTimes as AtTimes
@@ -207,6 +211,8 @@ if TYPE_CHECKING:
     from simulator.report.bootstrap import Intervals as Intervals
     from simulator.report.bootstrap import block_length as block_length
     from simulator.report.bootstrap import intervals as intervals
+    from simulator.report.comparisons import Comparison as Comparison
+    from simulator.report.comparisons import compare as compare
     from simulator.report.deflated import Overfit as Overfit
     from simulator.report.deflated import dsr as dsr
     from simulator.report.deflated import expected_best as expected_best
@@ -285,6 +291,8 @@ if TYPE_CHECKING:
     from simulator.risk.sizing import volatility_target as volatility_target
     from simulator.scenarios import Scenario as Scenario
     from simulator.scenarios import load as load
+    from simulator.stresses import StressTest as StressTest
+    from simulator.stresses import stress_test as stress_test
 
 _HOMES = {
     "simulator.assembly": "assemble run run_orders simulate",
@@ -301,6 +309,7 @@ _HOMES = {
     "simulator.errors": "DataError OrderError PluginError ScenarioError SimulatorError ViewError",
     "simulator.feeds.files": "read_bars",
     "simulator.feeds.frames": "tape_from_columns tape_from_frame tape_from_frames",
+    "simulator.feeds.stress": "Gap Squeeze Stop Stress",
     "simulator.loop.prover": "prove",
     "simulator.loop.wakes": "AtSessionClose AtTimes Crossing EveryBars",
     "simulator.loop.whole": "Past",
@@ -339,6 +348,7 @@ _HOMES = {
     "simulator.models.screening": "PairTest adjusted screen_baskets screen_pairs",
     "simulator.report.attribution": "Part attribution",
     "simulator.report.bootstrap": "Intervals block_length intervals",
+    "simulator.report.comparisons": "Comparison compare",
     "simulator.report.deflated": "Overfit dsr expected_best min_trl overfit pbo psr",
     "simulator.report.holdings": "gross_exposure leverage net_exposure time_in_market turnover",
     "simulator.report.metrics": (
@@ -361,6 +371,7 @@ _HOMES = {
         "volatility_target"
     ),
     "simulator.scenarios": "Scenario load",
+    "simulator.stresses": "StressTest stress_test",
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names.split()}
 __all__ = sorted(_HOME_OF)  # the names above, which a test keeps equal to those that type checkers see

@@ -114,18 +114,19 @@ def _rows(found: Comparison) -> Iterator[tuple[str, ...]]:
     def each(name: str, say: Callable[[Kept], str]) -> tuple[str, ...]:
         return (name, *(say(run) for run in found.runs))
 
-    def measured(run: Kept, name: str, kind: str) -> str:
-        value = _number(run.summary["metrics"].get(name))
+    def sure(run: Kept, name: str, kind: str) -> str:
         span = run.summary["intervals"]["figures"].get(name)
-        text = _shown(value, kind)
-        return f"{text} [{_shown(_number(span['low']), kind)}, {_shown(_number(span['high']), kind)}]" if span else text
+        return f"{_shown(_number(span['low']), kind)} to {_shown(_number(span['high']), kind)}" if span else ""
 
     yield each("Scenario", lambda run: (run.summary.get("scenario") or {}).get("name", "none"))
     yield each("From", lambda run: words.date(int(run.days[0])) if len(run.days) else "no bar")
     yield each("To", lambda run: words.date(int(run.days[-1])) if len(run.days) else "no bar")
     yield each("Final equity", lambda run: words.money(_number(run.summary["equity"])))
     for metric, (label, kind) in FIGURES.items():
-        yield (label, *(measured(run, metric, kind) for run in found.runs))
+        yield (label, *(_shown(_number(run.summary["metrics"].get(metric)), kind) for run in found.runs))
+        spans = [sure(run, metric, kind) for run in found.runs]
+        if any(spans):
+            yield ("  90 % of histories", *spans)
     yield each("Fills", lambda run: f"{run.summary['counts']['fills']:,}")
     yield each("Refused orders", lambda run: f"{run.summary['counts']['orders_by_state'].get('rejected', 0):,}")
     yield each("Halts", lambda run: f"{run.summary['counts']['halts']:,}")
@@ -160,7 +161,7 @@ def _common(found: Comparison) -> Iterator[tuple[str, ...]]:
 
 
 COMMON: Final = ("", "Return", "Drawdown", "Volatility", "Sharpe")
-BRACKETS: Final = "In brackets: intervals by resampling each run’s own sessions (stationary bootstrap, 90 %)."
+HISTORIES: Final = "Histories are made of blocks of each run’s own sessions (stationary bootstrap)."
 
 
 def _span(found: Comparison) -> str:
@@ -239,5 +240,5 @@ def page(found: Comparison) -> str:
             section("On the same days", table(COMMON, _common(found))),
             section("Correlation of session returns", table(("", *names), _moving(found))),
         ]
-    body.append(section("Each run as a whole", table(("", *names), _rows(found)) + note(BRACKETS, "What a cost is below 0 was earned.")))
+    body.append(section("Each run as a whole", table(("", *names), _rows(found)) + note(HISTORIES, "What a cost is below 0 was earned.")))
     return document(f"Comparison of {', '.join(names)}", body, drawing.PLOT_STYLE)

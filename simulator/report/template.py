@@ -118,7 +118,7 @@ footer dd { margin: 0; font-family: ui-monospace, "SF Mono", Menlo, Consolas, mo
   h2 { font-size: 19px; }
   h2, h3, .above { break-after: avoid; }
   section { margin-top: 30px; }
-  section p, .above, .key, .over { font-size: 11px; }
+  section p, .note, .above, .key, .over { font-size: 11px; }
   tr, li, [data-chart], .cards > div, .wide:has(tr:nth-last-child(-n + 12):first-child) { break-inside: avoid; }
   .cards { grid-template-columns: repeat(3, minmax(0, 1fr)); gap: 18px 26px; margin-top: 24px; padding: 18px 0; }
   .cards dd { font-size: 24px; }

@@ -19,7 +19,10 @@ import pytest
 
 import simulator
 from simulator import DAY, Instrument, Tape
-from simulator.report import pages
+from simulator.report import comparisons, pages, stresses
+from simulator.report.comparisons import Comparison, Kept
+from simulator.report.metrics import Measured
+from simulator.stresses import Endured, StressTest
 
 CHROMIUM = next((path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), None)
 pytestmark = [pytest.mark.browser, pytest.mark.skipif(CHROMIUM is None, reason="not run: no Chromium")]
@@ -42,6 +45,16 @@ FAULTS = """[...document.querySelectorAll(".chart")].filter(chart => !chart.clos
   ticks.slice(1).forEach((tick, k) => { if (tick.left < ticks[k].right) faults.push(`${chart.id}: dates lie on one another`); });
   return faults;
 })"""
+
+
+SUMMARY = {
+    "cash_start": 1e6,
+    "equity": 1.1e6,
+    "metrics": {"sharpe": 1.0},
+    "intervals": {"figures": {"sharpe": {"low": 0.5, "high": 1.5}}},
+    "costs": {"traded": 1e6, "commission": 10.0, "slippage": 20.0, "itemised": {"Commission": 10.0}},
+    "counts": {"fills": 3, "orders_by_state": {}, "halts": 0},
+}
 
 
 class Pipe:
@@ -191,6 +204,8 @@ def test_the_page_draws_and_fits(chromium: Pipe, tmp_path: Path, width: int, dar
     assert seen.run('[...document.querySelectorAll(".chart.js-plotly-plot")].map(chart => chart.id)') == [
         "equity",
         "drawdown",
+        # A week of quarter-hours has too few sessions for windows of them.
+        *(("rolling-sharpe", "rolling-volatility") if interval == DAY else ()),
         "price",
         "regime",
         "exposure",
@@ -234,7 +249,7 @@ def test_a_zoom_in_one_chart_is_a_zoom_in_all(chromium: Pipe, tmp_path: Path) ->
     shown = 'document.getElementById("exposure").layout.yaxis.range'
     whole = (seen.run(ranges), seen.run(shown))
     seen.run('Plotly.relayout("drawdown", { "xaxis.range[0]": "2022-03-01", "xaxis.range[1]": "2022-03-11" }).then(() => true)')
-    seen.until(f"{ranges} === JSON.stringify(Array(6).fill(['2022-03-01', '2022-03-11']))")
+    seen.until(f"{ranges} === JSON.stringify(Array(8).fill(['2022-03-01', '2022-03-11']))")
     low, high = seen.run(shown)
     assert high - low < whole[1][1] - whole[1][0]
     seen.run('document.getElementById("price").emit("plotly_doubleclick")')
@@ -257,6 +272,43 @@ def test_another_instrument_can_be_chosen(chromium: Pipe, tmp_path: Path) -> Non
         found[name] = seen.run(state)
     assert found == {"ABC": [False, "linear"], NASTY: [True, "log"]}
     assert seen.complaints == []
+
+
+def test_on_paper_the_page_is_light_and_as_wide_as_paper(chromium: Pipe, tmp_path: Path) -> None:
+    """Whatever the device prefers; and afterwards it is as it was."""
+    seen = opened(chromium, tmp_path, page(), dark=True)
+    shown = """(() => {
+      const drawn = document.getElementById("equity"), paper = getComputedStyle(document.documentElement).backgroundColor;
+      return [paper, drawn.data.at(-1).line.color, drawn.getElementsByTagName("svg")[0].clientWidth];
+    })()"""
+    before = seen.run(shown)
+    seen.run('dispatchEvent(new Event("beforeprint"))')
+    seen.until(f"{shown}[2] === 680")
+    paper, line, _ = seen.run(shown)
+    assert (paper, line) == ("rgb(255, 255, 255)", "#27507a")
+    assert seen.run(FAULTS) == []
+    seen.run('dispatchEvent(new Event("afterprint"))')
+    seen.until(f"{shown}[2] !== 680")
+    assert seen.run(shown) == before
+    assert seen.complaints == []
+
+
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+@pytest.mark.parametrize("width", [DESKTOP, PHONE], ids=["desktop", "phone"])
+def test_pages_without_scripts_fit(chromium: Pipe, tmp_path: Path, width: int, dark: bool) -> None:
+    """Stress tests and comparisons: no word on the console, no request, no scrolling sideways, no label over the edge."""
+    days = 14_000 + np.arange(900)
+    path = 1e6 * np.exp(np.cumsum(np.random.default_rng(5).normal(0.0, 0.03, 900)))
+    runs = tuple(Endured(f"{NASTY} {k}", ("So.",), days, path * (1.0 + k), Measured(0.1), Measured(-0.2), Measured(1.0)) for k in range(4))
+    stress = stresses.page(StressTest(NASTY, NASTY, runs, runs[:1], 9))
+    kept = [Kept(f"{NASTY} {k}", SUMMARY, days, path) for k in range(3)]
+    beside = comparisons.page(Comparison(tuple(kept), days[1:], np.column_stack([path / path[0]] * 3)))
+    for made in (stress, beside):
+        seen = opened(chromium, tmp_path, made.replace("<html", '<html data-drawn="yes"'), width, dark)
+        assert (seen.complaints, seen.outside) == ([], [])
+        assert seen.run("[innerWidth, document.documentElement.scrollWidth]") == [width, width]
+        labels = "[...document.querySelectorAll('.plot span')].map(label => label.getBoundingClientRect())"
+        assert seen.run(f"{labels}.filter(at => at.left < 0 || at.right > innerWidth).length") == 0
 
 
 def test_the_log_scale_is_a_switch(chromium: Pipe, tmp_path: Path) -> None:

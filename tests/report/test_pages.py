@@ -281,3 +281,32 @@ def test_a_run_without_trades_has_no_round_trips() -> None:
     assert "Round trips Nothing was closed." in seen
     assert "Where the profit came from" not in seen
     assert "Returns by regime Regime at the close before Sessions Share" in seen
+
+
+def test_the_page_of_ten_years_of_twenty_instruments_is_at_most_6_mb() -> None:
+    """Plotly's script is most of it."""
+    market = tape(tuple(f"S{k}" for k in range(20)), rows=2_520)
+    page = pages.report(simulator.simulate(market, Rotates()))  # type: ignore[arg-type]
+    assert len(page.encode()) <= 6_000_000
+    assert page.count("plotly.js v") >= 1
+
+
+class Rotates:
+    """Holds another four of its instruments each month."""
+
+    def on_bars(self, view: simulator.View) -> object:
+        if view.row % 21:
+            return ()
+        weights = np.zeros(len(view.symbols))
+        weights[(view.row // 21 + np.arange(4)) % len(weights)] = 0.2
+        return view.rebalance(weights)
+
+
+def test_worst_periods_are_those_of_the_run() -> None:
+    result = ran()
+    seen = words(pages.report(result))
+    sessions = result.tape.sessions[: result.rows]
+    r = metrics.session_returns(result.equity, sessions, result.cash_start)
+    months = metrics.calendar_returns(result.equity, sessions, result.cash_start, "M")
+    for name, found in (("Sessions", r.tolist()), ("Months", list(months.values()))):
+        assert f"{name}: {len(found)} {100.0 * min(found):.2f} %".replace("-", "−") in seen
