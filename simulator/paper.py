@@ -20,7 +20,7 @@ import numpy as np
 
 from simulator import assembly, scenarios
 from simulator.errors import DataError, ScenarioError
-from simulator.feeds.live import LOOK_SECONDS, Gathering, Ignored, Row, Said, Source, parse
+from simulator.feeds.live import LOOK_SECONDS, Gathering, Ignored, Row, Said, Source, parse, parse_trade
 from simulator.loop import recording
 from simulator.loop.clocks import WallClock
 from simulator.loop.guard import Either, Guarded
@@ -99,10 +99,10 @@ class Log:
 class LiveSession:
     """A session over bars that come one by one. Made by `paper`; *watch* of it may look at all that is public, and changes nothing."""
 
-    def __init__(self, scenario: Scenario, journal: SqliteJournal, terms: Terms, log: Log, path: Path) -> None:
+    def __init__(self, scenario: Scenario, journal: SqliteJournal, terms: Terms, log: Log, path: Path, past: Tape | None) -> None:
         self.status, self._log, self._journal = Status(), log, journal
         made = assembly.parts(scenario)
-        self._past = assembly.load(scenario, made.feed)
+        self._past = assembly.load(scenario, made.feed) if past is None else past
         self.tape = self._past.cut(0)
         self._recording = Recording(journal)
         found = self._recording.found
@@ -142,15 +142,15 @@ class LiveSession:
         try:
             if message["T"] == "bad":
                 raise DataError(str(message["words"]))
-            bar = parse(message, self.tape)
+            said = parse_trade(message, self.tape) if message["T"] == "t" else parse(message, self.tape)
         except DataError as error:
             self.ignore(Ignored("bad", self.reached, str(error)))
             return
-        row, ignored = self.gathering.take(bar)
+        row, ignored = self.gathering.take(said)
         if row is not None:
             self.run(row)
-            if row.closed_at < bar.closed_at:
-                row, ignored = self.gathering.take(bar)
+            if row.closed_at < said.closed_at:
+                row, ignored = self.gathering.take(said)
                 if row is not None:
                     self.run(row)
         if ignored is not None:
@@ -210,6 +210,7 @@ def paper(
     path: Path,
     *,
     resume: bool = False,
+    past: Tape | None = None,
     terms: Terms | None = None,
     stopping: Event | None = None,
     log: IO[str] | None = None,
@@ -219,14 +220,15 @@ def paper(
     set.
 
     With *resume* it goes on with the journal of a session that was stopped, however it was: what is recorded is run again at once and compared. As
-    long as there is a file FILE.kill beside the journal trading is halted. *watch* is called with the session after each line or frame, and a few
-    times a second. Raises what `SqliteJournal` raises, and what the source fails with for good.
+    long as there is a file FILE.kill beside the journal trading is halted. *past* stands in for what the scenario's feed would load. *watch* is
+    called with the session after each line or frame, and a few times a second. Raises what `SqliteJournal` raises, and what the source fails with for
+    good.
     """
     terms, stopping = terms or Terms(), stopping or Event()
     ended = Event()
     queue: Queue[Any] = Queue(QUEUED)
     with SqliteJournal(path, assembly.header_of(scenario), resume=resume) as journal:
-        live = LiveSession(scenario, journal, terms, Log(log), path)
+        live = LiveSession(scenario, journal, terms, Log(log), path, past)
         thread = Thread(target=_listen, args=(source, queue, live, ended), daemon=True)
         live.status.heard_at = WallClock.seconds()
         thread.start()
@@ -271,6 +273,9 @@ def _listened(live: LiveSession, queue: Queue[Any], terms: Terms, stopping: Even
         if isinstance(item, Said):
             status.connected = item.kind in ("connected", "over")
             if item.kind == "connected":
+                if item.backfilled:
+                    # It comes again, whole.
+                    live.gathering.forget()
                 gap = not item.backfilled and bool(live.reached)
             if item.kind == "over":
                 if live.gathering.is_waiting:
@@ -283,16 +288,17 @@ def _listened(live: LiveSession, queue: Queue[Any], terms: Terms, stopping: Even
                 live.say("heard", "the feed speaks again")
             status.heard_at = now
             for message in item:
-                before, at = live.reached, live.tape.rows
+                before, at, waited = live.reached, live.tape.rows, live.gathering.is_waiting
                 live.hear(message)
                 if gap and live.tape.rows > at and live.tape.starts[at] > before:
                     gap = False
                     live.say("gap", f"bars between {before} and {live.tape.starts[at]} are not known, and do not come")
-                waiting_since = now if not live.gathering.is_waiting or live.tape.rows > at else waiting_since or now
+                if not waited or live.tape.rows > at or message["T"] == "t":
+                    waiting_since = now
         elif not status.silent and now - status.heard_at > terms.silent_seconds:
             status.silent = True
             live.say("stale", f"the feed has said nothing for {terms.silent_seconds:g} s: nothing is decided until it does")
-        if live.gathering.is_waiting and now - waiting_since > terms.grace_seconds and queue.empty():
+        if live.gathering.is_waiting and now - waiting_since > terms.grace_seconds and queue.empty() and live.gathering.is_due(WallClock.wall()):
             live.run(live.gathering.let_go())
         if watch:
             watch(live)
