@@ -22,7 +22,9 @@ from simulator import assembly, scenarios
 from simulator.errors import DataError, ScenarioError
 from simulator.feeds.live import LOOK_SECONDS, Gathering, Ignored, Row, Said, Source, parse, parse_trade
 from simulator.loop import recording
+from simulator.loop.agenda import Agenda
 from simulator.loop.clocks import WallClock
+from simulator.loop.corporate import CorporateActions
 from simulator.loop.guard import Either, Guarded
 from simulator.loop.journal import MemoryJournal
 from simulator.loop.recording import FAILED, SETTINGS, Recording
@@ -122,6 +124,8 @@ class LiveSession:
         self.first = found.history
         for k, bar in enumerate(found.bars):
             self._append(bar.closed_at, bar.opened_at, bar.session, bar.fields)
+            if k + 1 == self.first:
+                _pass_over(self.session, bar.session)
             if k >= self.first:
                 self._step()
         self._recording.found = recording.Recorded([], self.first, [], b"")
@@ -188,6 +192,8 @@ class LiveSession:
             row = int(past.closed_at[k]), int(past.opened_at[k]), int(past.sessions[k]), fields
             self._recording.bar(*row, live=False)
             self._append(*row)
+        if self.first:
+            _pass_over(self.session, int(past.sessions[self.first - 1]))
 
     def _append(self, closed_at: int, opened_at: int, session: int, fields: np.ndarray) -> None:
         o, h, low, c, volume = fields
@@ -321,6 +327,8 @@ def replay(path: Path) -> Result:
     journal = MemoryJournal(assembly.header_of(scenario).text)
     stale_bars = float(found.settings.get("stale_bars", inf))
     session, bars = _assembled(scenario, made, past, tape, guard, switch, stale_bars, WallClock(), journal, growing=False)
+    if found.history:
+        _pass_over(session, int(tape.sessions[found.history - 1]))
     for bars.row in range(found.history, len(tape)):
         bars.closed_at = tape.ats[bars.row]
         try:
@@ -360,6 +368,14 @@ def _assembled(
     assert not isinstance(session.risk, Fresh)
     session.risk = Fresh(session.risk, int(min(stale_bars * tape.interval, FOREVER)))
     return session, feed.bars
+
+
+def _pass_over(session: Session, day: int) -> None:
+    """Corporate actions up to this session are of the past: nothing was held then."""
+    calendar = session.calendar
+    for part in calendar.parts if isinstance(calendar, Agenda) else (calendar,):
+        if isinstance(part, CorporateActions):
+            part.skip(day)
 
 
 def _result(scenario: Scenario, session: Session, tape: Tape, journal: MemoryJournal) -> Result:
