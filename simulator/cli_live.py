@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from threading import Event
 
     from simulator.feeds.live import Source
+    from simulator.market.tape import Tape
     from simulator.paper import LiveSession
-    from simulator.scenarios import Scenario
 
 STRATEGY_HALTED: Final = 3
 SIGNALLED: Final = 128
@@ -33,6 +33,7 @@ def paper(
         str, typer.Option("--feed", metavar="URL", help="Where bars come from: ws://, wss://, redis://, a file, or - for standard input.")
     ],
     file: Annotated[Path, typer.Option("--journal", metavar="FILE", help="Keep the journal in this file.")],
+    trades: Annotated[bool, typer.Option("--trades", help="Make bars from trades, of the scenario's interval; for websocket feeds.")] = False,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the journal of a session that was stopped, however it was.")] = False,
     grace: Annotated[float, typer.Option("--grace", metavar="SECONDS", help="How long an instant waits for its other bars.")] = 2.0,
     silent: Annotated[float, typer.Option("--silent", metavar="SECONDS", help="A feed that says nothing for so long raises an alarm.")] = 60.0,
@@ -59,9 +60,10 @@ def paper(
     terms = Terms(grace, silent, stale, limit)
     scenario = scenarios.load(source, settings or ())
     with scenarios.naming(source, settings or ()), stopping() as (stop, numbers), terminal.killing(assembly.kill_file(file)), screen() as watch:
-        listened = source_of(feed, scenario)
+        past = assembly.load(scenario, assembly.parts(scenario).feed)
+        listened = source_of(feed, past, scenario.seed, trades=trades)
         with writing(Path(f"{file}.log")) as log:
-            result, status = trade(scenario, listened, file, resume=resume, terms=terms, stopping=stop, log=log, watch=watch)
+            result, status = trade(scenario, listened, file, resume=resume, past=past, terms=terms, stopping=stop, log=log, watch=watch)
     console = terminal.console_of()
     terminal.labelled(
         console,
@@ -77,6 +79,7 @@ def paper(
     )
     if not status.over:
         given = [f"--set={setting}" for setting in settings or ()]
+        given += ["--trades"] if trades else []
         again = join(["tradewind", "paper", source, f"--feed={feed}", f"--journal={file}", "--resume", *given])
         console.print(f"to go on: {again}", soft_wrap=True)
     if status.failed:
@@ -151,21 +154,19 @@ def writing(path: Path) -> Iterator[IO[str]]:
         raise SimulatorError(f"cannot write the log {path}: {error.strerror or error}") from error
 
 
-def source_of(url: str, scenario: Scenario) -> Source:
-    """The live feed at a URL, a path, or "-"."""
+def source_of(url: str, tape: Tape, seed: int, *, trades: bool = False) -> Source:
+    """The live feed at a URL, a path, or "-", of the instruments of *tape*."""
     from simulator.feeds.live import Lines
 
     if url.startswith(("ws://", "wss://")):
-        from simulator import assembly
         from simulator.feeds.live_websocket import Websocket, login
         from simulator.market.tape import DAY
 
-        tape = assembly.load(scenario, assembly.parts(scenario).feed)
-        return Websocket(url, tuple(tape.index), login(), daily=tape.interval >= DAY, seed=scenario.seed)
+        return Websocket(url, tuple(tape.index), login(), daily=tape.interval >= DAY, trades=trades, seed=seed)
     if url.startswith("redis://"):
         from simulator.feeds.live_redis import RedisStream
 
-        return RedisStream(url, seed=scenario.seed)
+        return RedisStream(url, seed=seed)
     return Lines(url)
 
 

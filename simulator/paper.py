@@ -20,9 +20,11 @@ import numpy as np
 
 from simulator import assembly, scenarios
 from simulator.errors import DataError, ScenarioError
-from simulator.feeds.live import LOOK_SECONDS, Gathering, Ignored, Row, Said, Source, parse
+from simulator.feeds.live import LOOK_SECONDS, Gathering, Ignored, Row, Said, Source, parse, parse_trade
 from simulator.loop import recording
+from simulator.loop.agenda import Agenda
 from simulator.loop.clocks import WallClock
+from simulator.loop.corporate import CorporateActions
 from simulator.loop.guard import Either, Guarded
 from simulator.loop.journal import MemoryJournal
 from simulator.loop.recording import FAILED, SETTINGS, Recording
@@ -99,10 +101,10 @@ class Log:
 class LiveSession:
     """A session over bars that come one by one. Made by `paper`; *watch* of it may look at all that is public, and changes nothing."""
 
-    def __init__(self, scenario: Scenario, journal: SqliteJournal, terms: Terms, log: Log, path: Path) -> None:
+    def __init__(self, scenario: Scenario, journal: SqliteJournal, terms: Terms, log: Log, path: Path, past: Tape | None) -> None:
         self.status, self._log, self._journal = Status(), log, journal
         made = assembly.parts(scenario)
-        self._past = assembly.load(scenario, made.feed)
+        self._past = assembly.load(scenario, made.feed) if past is None else past
         self.tape = self._past.cut(0)
         self._recording = Recording(journal)
         found = self._recording.found
@@ -122,6 +124,8 @@ class LiveSession:
         self.first = found.history
         for k, bar in enumerate(found.bars):
             self._append(bar.closed_at, bar.opened_at, bar.session, bar.fields)
+            if k + 1 == self.first:
+                _pass_over(self.session, bar.session)
             if k >= self.first:
                 self._step()
         self._recording.found = recording.Recorded([], self.first, [], b"")
@@ -142,15 +146,15 @@ class LiveSession:
         try:
             if message["T"] == "bad":
                 raise DataError(str(message["words"]))
-            bar = parse(message, self.tape)
+            said = parse_trade(message, self.tape) if message["T"] == "t" else parse(message, self.tape)
         except DataError as error:
             self.ignore(Ignored("bad", self.reached, str(error)))
             return
-        row, ignored = self.gathering.take(bar)
+        row, ignored = self.gathering.take(said)
         if row is not None:
             self.run(row)
-            if row.closed_at < bar.closed_at:
-                row, ignored = self.gathering.take(bar)
+            if row.closed_at < said.closed_at:
+                row, ignored = self.gathering.take(said)
                 if row is not None:
                     self.run(row)
         if ignored is not None:
@@ -188,6 +192,8 @@ class LiveSession:
             row = int(past.closed_at[k]), int(past.opened_at[k]), int(past.sessions[k]), fields
             self._recording.bar(*row, live=False)
             self._append(*row)
+        if self.first:
+            _pass_over(self.session, int(past.sessions[self.first - 1]))
 
     def _append(self, closed_at: int, opened_at: int, session: int, fields: np.ndarray) -> None:
         o, h, low, c, volume = fields
@@ -210,6 +216,7 @@ def paper(
     path: Path,
     *,
     resume: bool = False,
+    past: Tape | None = None,
     terms: Terms | None = None,
     stopping: Event | None = None,
     log: IO[str] | None = None,
@@ -219,14 +226,15 @@ def paper(
     set.
 
     With *resume* it goes on with the journal of a session that was stopped, however it was: what is recorded is run again at once and compared. As
-    long as there is a file FILE.kill beside the journal trading is halted. *watch* is called with the session after each line or frame, and a few
-    times a second. Raises what `SqliteJournal` raises, and what the source fails with for good.
+    long as there is a file FILE.kill beside the journal trading is halted. *past* stands in for what the scenario's feed would load. *watch* is
+    called with the session after each line or frame, and a few times a second. Raises what `SqliteJournal` raises, and what the source fails with for
+    good.
     """
     terms, stopping = terms or Terms(), stopping or Event()
     ended = Event()
     queue: Queue[Any] = Queue(QUEUED)
     with SqliteJournal(path, assembly.header_of(scenario), resume=resume) as journal:
-        live = LiveSession(scenario, journal, terms, Log(log), path)
+        live = LiveSession(scenario, journal, terms, Log(log), path, past)
         thread = Thread(target=_listen, args=(source, queue, live, ended), daemon=True)
         live.status.heard_at = WallClock.seconds()
         thread.start()
@@ -271,6 +279,9 @@ def _listened(live: LiveSession, queue: Queue[Any], terms: Terms, stopping: Even
         if isinstance(item, Said):
             status.connected = item.kind in ("connected", "over")
             if item.kind == "connected":
+                if item.backfilled:
+                    # It comes again, whole.
+                    live.gathering.forget()
                 gap = not item.backfilled and bool(live.reached)
             if item.kind == "over":
                 if live.gathering.is_waiting:
@@ -283,16 +294,17 @@ def _listened(live: LiveSession, queue: Queue[Any], terms: Terms, stopping: Even
                 live.say("heard", "the feed speaks again")
             status.heard_at = now
             for message in item:
-                before, at = live.reached, live.tape.rows
+                before, at, waited = live.reached, live.tape.rows, live.gathering.is_waiting
                 live.hear(message)
                 if gap and live.tape.rows > at and live.tape.starts[at] > before:
                     gap = False
                     live.say("gap", f"bars between {before} and {live.tape.starts[at]} are not known, and do not come")
-                waiting_since = now if not live.gathering.is_waiting or live.tape.rows > at else waiting_since or now
+                if not waited or live.tape.rows > at or message["T"] == "t":
+                    waiting_since = now
         elif not status.silent and now - status.heard_at > terms.silent_seconds:
             status.silent = True
             live.say("stale", f"the feed has said nothing for {terms.silent_seconds:g} s: nothing is decided until it does")
-        if live.gathering.is_waiting and now - waiting_since > terms.grace_seconds and queue.empty():
+        if live.gathering.is_waiting and now - waiting_since > terms.grace_seconds and queue.empty() and live.gathering.is_due(WallClock.wall()):
             live.run(live.gathering.let_go())
         if watch:
             watch(live)
@@ -315,6 +327,8 @@ def replay(path: Path) -> Result:
     journal = MemoryJournal(assembly.header_of(scenario).text)
     stale_bars = float(found.settings.get("stale_bars", inf))
     session, bars = _assembled(scenario, made, past, tape, guard, switch, stale_bars, WallClock(), journal, growing=False)
+    if found.history:
+        _pass_over(session, int(tape.sessions[found.history - 1]))
     for bars.row in range(found.history, len(tape)):
         bars.closed_at = tape.ats[bars.row]
         try:
@@ -354,6 +368,14 @@ def _assembled(
     assert not isinstance(session.risk, Fresh)
     session.risk = Fresh(session.risk, int(min(stale_bars * tape.interval, FOREVER)))
     return session, feed.bars
+
+
+def _pass_over(session: Session, day: int) -> None:
+    """Corporate actions up to this session are of the past: nothing was held then."""
+    calendar = session.calendar
+    for part in calendar.parts if isinstance(calendar, Agenda) else (calendar,):
+        if isinstance(part, CorporateActions):
+            part.skip(day)
 
 
 def _result(scenario: Scenario, session: Session, tape: Tape, journal: MemoryJournal) -> Result:

@@ -25,7 +25,7 @@ import numpy as np
 from simulator.errors import DataError, SimulatorError, nearest
 from simulator.market.tape import DAY, SECOND, FloatArray, Tape
 
-BARS: Final = ("b", "d", "u")
+KINDS: Final = ("b", "d", "u", "t")
 STAMP: Final = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d{1,9}))?(Z|[+-]\d\d:\d\d)", re.ASCII)
 LOOK_SECONDS: Final = 0.1
 """How long a source waits before it looks whether it is to stop."""
@@ -48,6 +48,17 @@ class BarMessage(NamedTuple):
     session: int
     fields: tuple[float, float, float, float, float]
     updated: bool = False
+
+
+class TradeMessage(NamedTuple):
+    """One trade, and the bar of the tape's interval that it belongs to: bars of trades begin at multiples of the interval since 1970."""
+
+    instrument: int
+    opened_at: int
+    closed_at: int
+    session: int
+    price: float
+    size: float
 
 
 class Row(NamedTuple):
@@ -105,6 +116,24 @@ def parse(message: Mapping[str, Any], tape: Tape) -> BarMessage:
     return BarMessage(tape.index[symbol], opened_at, closed_at, session, (o, h, low, c, volume), said == "u")
 
 
+def parse_trade(message: Mapping[str, Any], tape: Tape) -> TradeMessage:
+    """The trade in a message with S, p (price), s (size) and t. Raises DataError for one that cannot be read or cannot be true."""
+    try:
+        symbol, at = message["S"], instant(message["t"])
+        price = float(message["p"])
+        size = inf if "s" not in message and tape.truth.volume == "none" else float(message["s"])
+    except KeyError as error:
+        raise DataError(f"a trade message needs the key {error}, had {', '.join(map(str, message))}") from None
+    except (TypeError, ValueError, OverflowError) as error:
+        raise DataError(f"a trade message has a value that cannot be read: {error}") from None
+    if symbol not in tape.index:
+        raise DataError(f"no such instrument {symbol!r}{nearest(str(symbol), tape.index)}")
+    if not (isfinite(price) and price > 0.0 and size >= 0.0):
+        raise DataError(f"{symbol}: a trade has a price above 0 and a size, was {price} for {size}")
+    opened_at = at // tape.interval * tape.interval
+    return TradeMessage(tape.index[symbol], opened_at, opened_at + tape.interval, opened_at // DAY, price, size)
+
+
 def instant(value: Any) -> int:
     """UTC nanoseconds of a time in a message. Raises ValueError where it is none."""
     if isinstance(value, int) and not isinstance(value, bool):
@@ -130,6 +159,18 @@ def messages_of(tape: Tape, row: int) -> list[dict[str, Any]]:
             kind = "d" if tape.interval >= DAY else "b"
             found.append({"T": kind, "S": instrument.symbol, **values, "t": opened_at, "e": closed_at, "s": session})
     return found
+
+
+def trades_of(tape: Tape, row: int) -> list[dict[str, Any]]:
+    """Four trades for each bar of one row (open, high, low, close; a quarter of the volume each) that make this bar again."""
+    opened_at, quarter = tape.starts[row], (tape.ats[row] - tape.starts[row]) // 4
+    found = []
+    for bar in messages_of(tape, row):
+        share = bar["v"] // 4 if "v" in bar else inf
+        for k, key in enumerate("ohlc"):
+            size = {} if share == inf else {"s": share if k < 3 else bar["v"] - 3 * share}
+            found.append({"T": "t", "S": bar["S"], "p": bar[key], "t": opened_at + k * quarter, **size})
+    return sorted(found, key=lambda trade: trade["t"])
 
 
 class Gathering:
@@ -158,12 +199,17 @@ class Gathering:
     def _now(self) -> int:
         return next(iter(self._waiting.values())).closed_at if self._waiting else 0
 
-    def take(self, bar: BarMessage) -> tuple[Row | None, Ignored | None]:
-        """Take a bar: the row that it completes, if there is one to be run, and why the bar is ignored, if it is.
+    def is_due(self, wall: int) -> bool:
+        """Whether the instant that waits is over by the time on the *wall*. A bar comes when it is; a trade comes before."""
+        return wall >= self._now
 
-        A bar of a later instant completes the row before, and is to be taken again.
+    def take(self, said: BarMessage | TradeMessage) -> tuple[Row | None, Ignored | None]:
+        """Take a bar or a trade: the row that it completes, if there is one to be run, and why it is ignored, if it is.
+
+        One of a later instant completes the row before, and is to be taken again. No trade completes its own row.
         """
         tape, now = self._tape, self._now
+        bar = self._with(said) if isinstance(said, TradeMessage) else said
         if tape.rows and bar.closed_at <= tape.ats[tape.rows - 1]:
             return None, self._repeated(bar, self._past(bar))
         if now and bar.closed_at > now:
@@ -177,7 +223,11 @@ class Gathering:
         if wrong:
             return None, self._ignored("bad", bar, wrong)
         self._waiting[bar.instrument] = bar._replace(updated=False)
-        return (self.let_go() if len(self._waiting) == tape.width else None), None
+        return (self.let_go() if bar is said and len(self._waiting) == tape.width else None), None
+
+    def forget(self) -> None:
+        """Drop the bars that wait."""
+        self._waiting = {}
 
     def let_go(self) -> Row:
         """The row as far as it has come."""
@@ -187,6 +237,16 @@ class Gathering:
             fields[:, bar.instrument] = bar.fields
         self._waiting = {}
         return Row(first.closed_at, first.opened_at, first.session, fields)
+
+    def _with(self, trade: TradeMessage) -> BarMessage:
+        """The bar of a trade as far as it has come with it."""
+        price, size = trade.price, trade.size
+        fields = price, price, price, price, size
+        before = self._waiting.get(trade.instrument)
+        if before is not None and before.closed_at == trade.closed_at:
+            o, h, low, _, volume = before.fields
+            fields = o, max(h, price), min(low, price), price, volume + size
+        return BarMessage(trade.instrument, trade.opened_at, trade.closed_at, trade.session, fields, updated=True)
 
     def _past(self, bar: BarMessage) -> tuple[float, ...] | None:
         tape = self._tape
@@ -201,7 +261,7 @@ class Gathering:
         if before == bar.fields:
             self.duplicates += 1
             return None
-        kind = "updated" if bar.updated else "late" if before is None else "conflict"
+        kind = "updated" if bar.updated and before is not None else "late" if before is None else "conflict"
         return self._ignored(kind, bar, "its instant is over" if before is None else f"it was {_said(before)}")
 
     def _misfit(self, bar: BarMessage) -> str:
@@ -274,7 +334,7 @@ def deliver(found: Any, put: Put) -> bool:
     several = found if isinstance(found, list) else [found]
     messages = [x if isinstance(x, Mapping) else {"T": "bad", "words": f"not a message: {str(x)[:80]}"} for x in several]
     over = any(message.get("T") == "over" for message in messages)
-    kept = [message for message in messages if message.get("T") in (*BARS, "bad")]
+    kept = [message for message in messages if message.get("T") in (*KINDS, "bad")]
     if kept:
         put(kept)
     return over

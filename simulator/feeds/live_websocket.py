@@ -43,12 +43,14 @@ def login() -> Login:
 
 
 class Websocket:
-    """The bars of *symbols* from a server at *url*. After a connection is lost it waits 0.25 s, doubling to 30 s, of which *seed* jitters a half.
+    """The bars of *symbols* from a server at *url*, or the *trades* that make them.
+
+    After a connection is lost it waits 0.25 s, doubling to 30 s, of which *seed* jitters a half.
 
     Raises SimulatorError where the websockets and msgpack packages are missing, or key and secret are for a server that is not on this machine.
     """
 
-    def __init__(self, url: str, symbols: tuple[str, ...], given: Login, *, daily: bool = False, seed: int = 0) -> None:
+    def __init__(self, url: str, symbols: tuple[str, ...], given: Login, *, daily: bool = False, trades: bool = False, seed: int = 0) -> None:
         try:
             import msgpack  # noqa: F401
             import websockets  # noqa: F401
@@ -56,7 +58,8 @@ class Websocket:
             raise SimulatorError(f"a websocket feed needs the package {error.name}: pip install 'tradewind[paper]'") from None
         if not (given.key and given.secret) and urlsplit(url).hostname not in ("127.0.0.1", "localhost", "::1"):
             raise SimulatorError(f"set {KEY} and {SECRET} in the environment: {urlsplit(url).hostname} asks for them")
-        self._url, self._symbols, self._login, self._daily = url, symbols, given, daily
+        self._url, self._symbols, self._login = url, symbols, given
+        self._channels = ("trades",) if trades else ("dailyBars",) if daily else ("bars", "updatedBars")
         self._chance = stream(seed, "reconnect")
 
     def run(self, put: Put, since: Callable[[], int], stopping: Event) -> None:
@@ -102,8 +105,7 @@ class Websocket:
             socket.send(msgpack.packb({"action": "auth", "key": self._login.key, "secret": self._login.secret}))
             answers(socket, ANSWER_SECONDS)
             backfills = bool(welcome.get("backfill"))
-            wish: dict[str, Any] = {"action": "subscribe", "dailyBars" if self._daily else "bars": list(self._symbols)}
-            wish |= {} if self._daily else {"updatedBars": list(self._symbols)}
+            wish: dict[str, Any] = {"action": "subscribe", **{channel: list(self._symbols) for channel in self._channels}}
             socket.send(msgpack.packb(wish | ({"since": since()} if backfills else {})))
             put(Said("connected", shown(self._url), backfilled=backfills))
             while not stopping.is_set():

@@ -15,7 +15,7 @@ from threading import Condition, Lock, Thread
 from typing import Any, Final
 
 from simulator.errors import SimulatorError
-from simulator.feeds.live import messages_of
+from simulator.feeds.live import messages_of, trades_of
 from simulator.loop.clocks import PacedClock
 from simulator.market.tape import DAY, SECOND, Tape
 
@@ -108,7 +108,7 @@ class Player:
             return
 
     def _serve(self, client: Any, pack: Callable[[Any], Any], unpack: Callable[[Any], Any]) -> None:
-        known, wanted, at = False, set[str](), 0
+        known, wanted, at, told = False, set[str](), 0, messages_of
         while not wanted:
             asked = unpack(client.recv(10.0))
             action = asked.get("action") if isinstance(asked, dict) else None
@@ -118,8 +118,8 @@ class Player:
             elif not known:
                 client.send(pack([{"T": "error", "code": 401, "msg": "not authenticated"}]))
             elif action == "subscribe":
-                kind = "dailyBars" if self._tape.interval >= DAY else "bars"
-                wanted = self._symbols(asked.get(kind) or ())
+                kind = "trades" if asked.get("trades") else "dailyBars" if self._tape.interval >= DAY else "bars"
+                wanted, told = self._symbols(asked.get(kind) or ()), trades_of if kind == "trades" else messages_of
                 since = asked.get("since") if self._backfills else None
                 at = self.played if since is None else sum(close <= since for close in self._tape.ats[: len(self._tape)])
                 client.send(pack([{"T": "subscription", "trades": [], "quotes": [], "bars": [], "dailyBars": [], kind: sorted(wanted)}]))
@@ -132,7 +132,7 @@ class Player:
                     self._moved.wait(LOOK_SECONDS)
                 until, over = self.played, self.over
             while at < until:
-                frame = [message for message in messages_of(self._tape, at) if message["S"] in wanted]
+                frame = [message for message in told(self._tape, at) if message["S"] in wanted]
                 at += 1
                 if frame:
                     client.send(pack(frame))

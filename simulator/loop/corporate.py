@@ -55,6 +55,14 @@ class CorporateActions:
             return True
         return bool(self._gone) and any(self._broker.open_orders[i] for i in self._gone)
 
+    def skip(self, day: int) -> None:
+        """Let pass what was due up to the session *day*, through which nothing was held or sent."""
+        while self._coming and self._coming[-1].ex <= day:
+            action = self._coming.pop()
+            if isinstance(action, Delisting):
+                self._gone.add(self._tape.index[action.symbol])
+        self._look_ahead()
+
     def take(self, bars: Bars) -> Iterator[Event]:
         """Actions in their order, instrument by instrument, and then what is paid."""
         day, row, tape = self._tape.days[bars.row], bars.row, self._tape

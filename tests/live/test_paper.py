@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
+import io
 import json
+import os
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
-from threading import Event
+from threading import Event, Thread
 from typing import Any
 
 import numpy as np
 import pytest
 from live_feeds import Given, assert_replays, frames_of
+from rich.console import Console
+from typer.testing import CliRunner
 
 from simulator import DAY, SimulatorError, load
 from simulator.assembly import run
+from simulator.cli import app
 from simulator.errors import DataError
-from simulator.feeds.live import Said
+from simulator.feeds.live import Lines, Said
 from simulator.loop import recording
+from simulator.loop.journal import FILL, HALT
 from simulator.paper import LiveSession, Terms, paper, replay
+from simulator.report.screen import newest, panel
 
 WALKS = load("walks", ["feed.bars=200", "strategy.lookback=20", "strategy.every=5"])
 
@@ -267,3 +274,63 @@ def test_the_log_has_a_line_of_json_for_what_was_said(tmp_path: Path) -> None:
         paper(WALKS, Given(frames_of(run(WALKS).tape, end=3)), tmp_path / "j", log=log)
     lines = [json.loads(line) for line in (tmp_path / "log").read_text().splitlines()]
     assert [line["kind"] for line in lines] == ["connected", "over"]
+
+
+def test_corporate_actions_fall_due_in_a_paper_session_as_in_a_replay(tmp_path: Path) -> None:
+    (tmp_path / "actions.csv").write_text("kind,symbol,date,ratio,amount\nsplit,W1,2020-02-10,2:1,\ndividend,W1,2020-03-10,,0.5\n")
+    text = '[feed]\nkind = "walks"\nbars = 90\nsymbols = ["W1", "W2"]\n[strategy]\nname = "buy_and_hold"\n[actions]\npaths = ["actions.csv"]\n'
+    (tmp_path / "mine.toml").write_text(text)
+    scenario, path = load(tmp_path / "mine.toml"), tmp_path / "j"
+    whole = run(scenario)
+    assert {x.kind for x in whole.bookings} >= {"split"}
+    traded, _ = paper(scenario, Given(frames_of(whole.tape)), path)
+    assert traded.hash == whole.hash
+    late, _ = paper(scenario, Given(frames_of(whole.tape, first=60)), tmp_path / "late")
+    assert [x.kind for x in late.bookings if x.kind == "split"] == []
+    assert_replays(tmp_path / "late", tmp_path / "out")
+
+
+def test_lines_of_a_file_are_followed_and_a_broken_strategy_ends_the_command_with_3(tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text(STRATEGY)
+    (tmp_path / "mine.toml").write_text('[feed]\nkind = "walks"\nbars = 40\n[strategy]\nname = "mine.py:Breaks"\n')
+    tape = run(load(tmp_path / "mine.toml"), bars=1).tape
+    lines = [json.dumps(frame) for frame in frames_of(tape)]
+    (tmp_path / "feed.jsonl").write_text("\n".join([*lines[:20], "no JSON", *lines[20:], '{"T": "over"}', ""]))
+    given = ["paper", str(tmp_path / "mine.toml"), f"--feed={tmp_path / 'feed.jsonl'}", f"--journal={tmp_path / 'j'}"]
+    done = CliRunner().invoke(app, given)
+    assert done.exit_code == 3, done.output
+    assert "Breaks raised ZeroDivisionError: one over none" in done.output
+    assert [json.loads(line)["kind"] for line in (tmp_path / "j.log").read_text().splitlines()] == ["connected", "strategy", "bad", "over"]
+    told = CliRunner().invoke(app, ["state", str(tmp_path / "j")]).output
+    assert "stopped from outside" in told
+    assert "commission 1.00" in CliRunner().invoke(app, ["why", str(tmp_path / "j"), "1"]).output
+
+
+def test_a_pipe_has_said_all_when_it_is_closed(tmp_path: Path) -> None:
+    whole, pipe = run(WALKS), tmp_path / "pipe"
+    os.mkfifo(pipe)
+
+    def write() -> None:
+        with pipe.open("w") as file:
+            for frame in frames_of(whole.tape):
+                file.write(json.dumps(frame) + "\n")
+
+    thread = Thread(target=write)
+    thread.start()
+    traded, status = paper(WALKS, Lines(str(pipe)), tmp_path / "j")
+    thread.join()
+    assert (traded.hash, status.over) == (whole.hash, True)
+
+
+def test_the_screen_shows_feed_positions_orders_and_fills(tmp_path: Path) -> None:
+    seen: list[str] = []
+
+    def watch(live: LiveSession) -> None:
+        if live.tape.rows > 100 and not seen:
+            console = Console(width=120, record=True, file=io.StringIO())
+            console.print(panel(live.session, newest(live.rows, (FILL, HALT)), live.status.lines(0.0), live.status.peak))
+            seen.append(console.export_text())
+
+    paper(WALKS, Given(frames_of(run(WALKS).tape)), tmp_path / "j", watch=watch)
+    for words in ("connected", "equity", "below its peak", "positions", "open orders", "last fills", "fill"):
+        assert words in seen[0]

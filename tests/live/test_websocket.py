@@ -17,10 +17,12 @@ from typing import Any
 import numpy as np
 import pytest
 from live_feeds import assert_replays
+from typer.testing import CliRunner
 from websockets.sync.client import connect
 
 from simulator import SimulatorError, load
 from simulator.assembly import run
+from simulator.cli import app
 from simulator.feeds.live import messages_of, parse
 from simulator.feeds.live_websocket import Login, Websocket, shown
 from simulator.feeds.player import Player
@@ -41,6 +43,7 @@ import os, sys
 from pathlib import Path
 from simulator import load
 from simulator.assembly import run
+from simulator.cli import app
 from simulator.feeds.live_websocket import Login, Websocket
 from simulator.paper import paper
 
@@ -85,6 +88,14 @@ def test_what_is_played_and_traded_on_paper_is_the_replay_of_its_scenario(name: 
         traded, _ = paper(scenario, to(player, whole.tape), path)
     assert (traded.hash, player.most) == (whole.hash, 1)
     assert replay(path).hash == whole.hash
+
+
+def test_bars_made_from_trades_trade_as_the_bars_do(tmp_path: Path) -> None:
+    whole = run(WALKS)
+    with fast(whole.tape) as player:
+        source = Websocket(f"ws://127.0.0.1:{player.port}", tuple(whole.tape.index), Login("k", "s"), trades=True)
+        traded, _ = paper(WALKS, source, tmp_path / "j")
+    assert traded.hash == whole.hash
 
 
 def test_messages_are_exact_in_json_and_in_msgpack() -> None:
@@ -196,7 +207,7 @@ def test_the_commands_play_trade_stop_go_on_replay_and_compare(tmp_path: Path) -
         return subprocess.Popen(command, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
     out = ""
-    player = tradewind("play", "trend", "--serve=ws://127.0.0.1:0", "--speed=5000000")
+    player = tradewind("play", "trend", "--serve=ws://127.0.0.1:0", "--speed=5000000", "--set=feed.bars=100")
     try:
         assert player.stdout is not None
         url = player.stdout.readline().split(" at ")[1].strip()
@@ -208,8 +219,8 @@ def test_the_commands_play_trade_stop_go_on_replay_and_compare(tmp_path: Path) -
         out = first.communicate(timeout=20)[0]
         assert (first.returncode, time.monotonic() - began < 5.0) == (128 + signal.SIGTERM, True), out
         assert f"to go on: tradewind paper trend --feed={url} --journal=j --resume" in out
-        replayed = tradewind("replay", "j", "--out=first").communicate(timeout=60)[0]
-        same = tradewind("diff", "j", "first").communicate(timeout=60)[0]
+        replayed = CliRunner().invoke(app, ["replay", str(tmp_path / "j"), f"--out={tmp_path / 'first'}"]).output
+        same = CliRunner().invoke(app, ["diff", str(tmp_path / "j"), str(tmp_path / "first")]).output
         assert "all 2 events, and how far both were run" in same, same
         second = tradewind(*given, "--resume")
         out += second.communicate(timeout=60)[0] + replayed + same
