@@ -9,6 +9,8 @@ from hypothesis import HealthCheck, settings
 
 _SLOW = [HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.function_scoped_fixture]
 settings.register_profile("ci", max_examples=60, deadline=None, derandomize=True, suppress_health_check=_SLOW)
+# For coverage, where all is plain Python and slow: examples enough to go everywhere, and none to search.
+settings.register_profile("cover", max_examples=12, deadline=None, derandomize=True, suppress_health_check=_SLOW)
 settings.register_profile("nightly", max_examples=5_000, deadline=None, suppress_health_check=_SLOW)
 settings.load_profile(os.environ.get("TRADEWIND_HYPOTHESIS", "ci"))
 

@@ -223,6 +223,8 @@ def match(
 
 def budget(volume: float, cap: float, lot_up: float, lot_down: float) -> int:
     """Lots that all our orders together may trade in a bar: floor(cap x volume + 1e-9), to lots. Unknown volume is infinite: no cap."""
+    if cap == inf:
+        return NO_CAP
     share = (cap * volume + 1e-9) * lot_down / lot_up
     return int(share) if share < 4.0e18 else NO_CAP
 

@@ -11,8 +11,8 @@ HEAD: Final = """<meta charset="utf-8">
 <link rel="icon" href="data:,">"""
 
 STYLE: Final = """
-:root, :root.print { --paper: #fbfaf7; --ink: #1d1c1a; --muted: #6a665f; --rule: #e3dfd6; --line: #27507a; --benchmark: #a3874d;
-  --gain: #2f6ea8; --loss: #ad4330; --buy: #1d7a5f; --sell: #bd5a17;
+:root, :root.print { --paper: #fbfaf7; --ink: #1d1c1a; --muted: #6a665f; --rule: #e3dfd6; --line: #27507a; --benchmark: #a3874d; --gain: #2f6ea8;
+  --loss: #ad4330; --buy: #1d7a5f; --sell: #bd5a17;
   --line-0: #27507a; --line-1: #bd5a17; --line-2: #1d7a5f; --line-3: #8a4f8f; --line-4: #a3874d; --line-5: #6a665f;
   --state-0: #b9533e; --state-1: #c87459; --state-2: #d3957a; --state-3: #dfbda8; --state-4: #ddd8cc; --state-5: #b5c6d3; --state-6: #86a9c5;
   --state-7: #5f90b8; --state-8: #3f7aaa;
