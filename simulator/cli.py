@@ -224,6 +224,9 @@ def sweep(
     workers: Annotated[int, typer.Option("--workers", metavar="N", help="How many threads or processes share the work.")] = 1,
     random: Annotated[int | None, typer.Option("--random", metavar="N", help="Only so many trials of the grid, drawn by --seed.")] = None,
     seed: Annotated[int, typer.Option("--seed", metavar="N", help="Where --random starts.")] = 0,
+    cluster: Annotated[
+        str, typer.Option("--cluster", metavar="ADDRESS", help="Share the work with the machines of this scheduler, such as tcp://10.0.0.5:6378.")
+    ] = "",
     walk_forward: Annotated[
         str, typer.Option("--walk-forward", metavar="TRAIN:TEST", help="Choose on so many sessions, trade the next ones, and so on to the end.")
     ] = "",
@@ -243,12 +246,12 @@ def sweep(
 
     trying = sweeps.grid([sweeps.axis(text) for text in settings or ()], random, seed)
     if walk_forward:
-        _walk(source, trying, walk_forward, purge, metric, workers, out, not no_trial)
+        _walk(source, trying, walk_forward, purge, metric, workers, cluster, out, not no_trial)
         return
     if purge:
         raise ScenarioError(f"--purge is for --walk-forward, and was {purge} without it")
     with _stored(out, sweeps.plan_text(source, (), trying)) as store, progress_bar(f"sweeping {source}", "trials") as progress:
-        done = sweeps.sweep(source, trying, metric=metric, workers=workers, store=store, progress=progress)
+        done = sweeps.sweep(source, trying, metric=metric, workers=workers, store=store, progress=progress, cluster=cluster)
     done = sweeps.judge(done, source, counted=not no_trial)
     if out is not None:
         grids.write(done, out)
@@ -256,7 +259,9 @@ def sweep(
     _kept(out, len(done.trials) == done.planned)
 
 
-def _walk(source: str, trying: list[tuple[str, ...]], text: str, purge: int, metric: str, workers: int, out: Path | None, counted: bool) -> None:
+def _walk(
+    source: str, trying: list[tuple[str, ...]], text: str, purge: int, metric: str, workers: int, cluster: str, out: Path | None, counted: bool
+) -> None:
     """Walk forward."""
     from simulator import sweeps, walking
     from simulator.report import walks
@@ -264,7 +269,7 @@ def _walk(source: str, trying: list[tuple[str, ...]], text: str, purge: int, met
     cut = walking.folds(text, purge)
     plan = walking.plan_text(sweeps.plan_text(source, (), trying), cut)
     with _stored(out, plan) as store, progress_bar(f"walking {source} forward", "trials") as progress:
-        walk = walking.walk_forward(source, trying, cut, metric=metric, workers=workers, store=store, progress=progress)
+        walk = walking.walk_forward(source, trying, cut, metric=metric, workers=workers, store=store, progress=progress, cluster=cluster)
     walk = walking.judge(walk, source, trying, cut, counted=counted)
     if out is not None:
         walks.write(walk, out)

@@ -112,9 +112,9 @@ class Desk:
     _part: Loaded | None = None
 
     def twin(self) -> Desk:
-        """A desk beside this one, for another thread: it has the same bars."""
+        """A desk like this one, for another thread or machine: it has the same bars."""
         whole = {key: Loaded(loaded.key, loaded.tape) for key, loaded in self._whole.items()}
-        return Desk(self.source, self.overrides, self.checked, self._ground, whole)
+        return Desk(self.source, self.overrides, self.checked, _whole=whole)
 
     def sessions(self, settings: tuple[str, ...] = ()) -> IntArray:
         """The sessions that a scenario with these settings has bars of, in days since 1970."""

@@ -139,8 +139,10 @@ def sweep(
     workers: int = 1,
     store: Store | None = None,
     progress: Progress | None = None,
+    cluster: str = "",
 ) -> Sweep:
-    """Run each of *settings* over a scenario; the same trials, to the last bit, for any number of *workers* (threads or processes).
+    """Run each of *settings* over a scenario; the same trials, to the last bit, for any number of *workers* (threads or processes), and for those of
+    a *cluster* (see simulator.cluster).
 
     With a *store* each trial is kept as it comes, and what is kept already is not run again. Ctrl-C stops it with what there is. Raises ScenarioError
     for a metric that there is none of, DisagreementError where arrays trade otherwise than the loop.
@@ -149,7 +151,7 @@ def sweep(
     tasks = [Task(number, some) for number, some in enumerate(settings)]
     done = store.trials() if store else {}
     with suppress(KeyboardInterrupt):
-        run_all(Desk(source, tuple(overrides)), tasks, done, workers, store, lambda: progress and progress(len(done), len(tasks)))
+        run_all(Desk(source, tuple(overrides)), tasks, done, Crew(workers, cluster), store, lambda: progress and progress(len(done), len(tasks)))
     return Sweep(tuple(done[number] for number in sorted(done)), len(tasks), metric)
 
 
@@ -188,25 +190,42 @@ HALVINGS: Final = {4: 6, 6: 20, 8: 70, 10: 252, 12: 924, 14: 3_432, 16: 12_870}
 """How many ways there are to take half of so many blocks."""
 
 
-def run_all(desk: Desk, tasks: Sequence[Task], done: dict[int, Trial], workers: int, store: Store | None, after_each: Callable[[], object]) -> None:
+class Crew(NamedTuple):
+    """Who runs trials: so many *workers* on this machine, or those of the *cluster* whose scheduler has this address."""
+
+    workers: int = 1
+    cluster: str = ""
+
+    @property
+    def is_alone(self) -> bool:
+        """Whether there is nobody to share with. Raises ScenarioError for less than one worker."""
+        if self.workers < 1:
+            raise ScenarioError(f"workers must be at least 1, was {self.workers}")
+        return self.workers == 1 and not self.cluster
+
+
+def run_all(desk: Desk, tasks: Sequence[Task], done: dict[int, Trial], crew: Crew, store: Store | None, after_each: Callable[[], object]) -> None:
     """Run those of *tasks* that are not *done* yet; each trial goes there, and to the *store*, as it comes. Raises what `Desk.run` raises."""
-    if workers < 1:
-        raise ScenarioError(f"workers must be at least 1, was {workers}")
     left = [task for task in tasks if task.number not in done]
-    for trial in map(desk.run, left) if workers == 1 or len(left) < 2 else _shared(desk, left, workers):
+    for trial in map(desk.run, left) if crew.is_alone or len(left) < 2 else _shared(desk, left, crew):
         done[trial.number] = trial
         if store:
             store.keep(trial)
         after_each()
 
 
-def _shared(desk: Desk, tasks: Sequence[Task], workers: int) -> Iterator[Trial]:
+def _shared(desk: Desk, tasks: Sequence[Task], crew: Crew) -> Iterator[Trial]:
     """Trials as they are done, by several workers."""
     first = desk.run(tasks[0])
     yield first
-    size = max(1, min(64, (len(tasks) - 1) // (4 * workers)))
+    size = max(1, min(64, (len(tasks) - 1) // (4 * crew.workers)))
+    if crew.cluster:
+        # How many work there is theirs to say.
+        size = min(size, 16)
+        pool, work = _clustered(desk, crew.cluster)
+    else:
+        pool, work = _threads(desk, crew.workers) if first.compiled else _processes(desk, crew.workers)
     chunks = [list(tasks[k : k + size]) for k in range(1, len(tasks), size)]
-    pool, work = _threads(desk, workers) if first.compiled else _processes(desk, workers)
     with pool:
         waiting: set[Future[list[Trial]]] = {pool.submit(work, chunk) for chunk in chunks}
         try:
@@ -233,6 +252,12 @@ def _threads(desk: Desk, workers: int) -> tuple[Executor, Work]:
             desks.put(mine)
 
     return ThreadPoolExecutor(workers), work
+
+
+def _clustered(desk: Desk, address: str) -> tuple[Executor, Work]:
+    from simulator.cluster import Cluster, work_for
+
+    return Cluster(address, desk), work_for(assembly.code_version())  # type: ignore[return-value]  # the desk comes from the cluster
 
 
 def _processes(desk: Desk, workers: int) -> tuple[Executor, Work]:

@@ -24,7 +24,7 @@ from simulator.desks import MEASURED, Desk, Span, Task, Trial
 from simulator.errors import ScenarioError
 from simulator.report import ledger, metrics
 from simulator.report.deflated import Standing
-from simulator.sweeps import Progress, Store, best_of, check_metric, run_all
+from simulator.sweeps import Crew, Progress, Store, best_of, check_metric, run_all
 
 
 class Folds(NamedTuple):
@@ -99,6 +99,7 @@ def walk_forward(
     workers: int = 1,
     store: Store | None = None,
     progress: Progress | None = None,
+    cluster: str = "",
 ) -> Walk:
     """Walk a grid of *settings* forward over a scenario; the same to the last bit for any number of *workers*.
 
@@ -118,7 +119,7 @@ def walk_forward(
     planned = len(spans) * each
 
     def take(work: list[Task]) -> None:
-        run_all(desk, work, done, workers, store, lambda: progress and progress(len(done), planned))
+        run_all(desk, work, done, Crew(workers, cluster), store, lambda: progress and progress(len(done), planned))
 
     chosen: list[Trial | None] = []
     try:

@@ -133,6 +133,11 @@ class Tape:
     def __len__(self) -> int:
         return self.rows
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """For another process: the bars, and not the room behind them."""
+        columns = [np.ascontiguousarray(block[:, : self.rows]) for block in (self._times, self._prices[:5])]
+        return _unpacked, (self.instruments, self.interval, self.truth, *columns, self.notes, self.actions, self.known)
+
     def append(
         self,
         closed_at: int,
@@ -230,6 +235,22 @@ class Tape:
         if self.known is not None:
             seen.update(repr(self.known.rows).encode())
         return seen.hexdigest()
+
+
+def _unpacked(
+    instruments: Sequence[Instrument],
+    interval: int,
+    truth: Truth,
+    times: IntArray,
+    prices: FloatArray,
+    notes: tuple[str, ...],
+    actions: Actions | None,
+    known: Known | None,
+) -> Tape:
+    """A tape as it came from another process."""
+    tape = Tape.of(instruments, times[0], *prices, interval=interval, opened_at=times[1], sessions=times[2], truth=truth, notes=notes)
+    tape.actions, tape.known = actions, known
+    return tape
 
 
 def quick(column: FloatArray) -> memoryview[float]:
