@@ -26,6 +26,8 @@ from simulator.feeds.stress import (
     with_late,
     with_missing,
 )
+from simulator.loop import prover
+from simulator.report import folders, records
 
 HOUR = DAY // 24
 RANDOM = Draws(7, 0)
@@ -323,6 +325,14 @@ weight = 0.9
 """
 
 
+def held(folder: Path, weight: float) -> str:
+    """The name of a strategy in a file that holds one weight from its first bar on."""
+    lines = ("import numpy as np", "class Held:", "    def on_bars(self, view):")
+    then = f"        return view.rebalance(np.array([{weight}])) if view.row == 0 else ()"
+    (folder / "held.py").write_text("\n".join((*lines, then, "")))
+    return "held.py:Held"
+
+
 @pytest.fixture
 def scenario(tmp_path: Path) -> Path:
     path = tmp_path / "calm.toml"
@@ -369,3 +379,29 @@ def test_a_stress_that_cannot_be_is_refused(scenario: Path, override: str, words
 
 def test_squeezed_shorts_are_bought_in() -> None:
     assert Stress(squeezes=(Squeeze(0.5, 0.0, date(2022, 2, 1), ("S1",)),)).squeezed(walks(), 1) == ((("S1",), 0.5, 0.0, date(2022, 2, 1)),)
+
+
+def test_a_stressed_run_is_proven_and_read_back(scenario: Path, tmp_path: Path) -> None:
+    """Its bars are made anew from its scenario: the same ones, or `state` would refuse them."""
+    settings = ["strategy.name=momentum", "strategy.lookback=10", "strategy.top=1", "strategy.every=5", "stress.volatility=2", "stress.bootstrap=5"]
+    stressed = scenarios.load(scenario, [*settings, "stress.missing=0.05", "stress.late=0.05"])
+    assert prover.prove(stressed, points=2).passed
+    result = assembly.run(stressed)
+    folders.write(result, tmp_path / "kept")
+    assert records.load_tape(records.read(tmp_path / "kept")).digest() == result.tape.digest()
+
+
+def test_a_short_pays_the_squeeze_and_is_bought_in(scenario: Path) -> None:
+    """From its first session on; before that it is as it was."""
+    settings = ["stress.squeezes=[{rate=2.0, available=0.0, at=2020-03-02, symbols=['A']}]"]
+    short = held(scenario.parent, -0.4)
+    runs = []
+    for overrides in ([], settings):
+        one = scenarios.load(scenario, [*overrides, "feed.symbols=['A']", f"strategy.name={short}"])
+        runs.append(assembly.run(one))
+    plain, squeezed = runs
+    assert plain.positions["A"] < 0.0
+    assert squeezed.positions == {}
+    assert {x.reason for x in squeezed.forced} == {"borrowed shares recalled"}
+    first = int(np.searchsorted(plain.tape.sessions[:120], (date(2020, 3, 2) - date(1970, 1, 1)).days))
+    assert np.array_equal(plain.equity[:first], squeezed.equity[:first])
