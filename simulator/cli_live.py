@@ -79,7 +79,7 @@ def paper(
     )
     if not status.over:
         given = [f"--set={setting}" for setting in settings or ()]
-        given += ["--trades"] if trades else []
+        given += [*(["--trades"] if trades else []), *([f"--stale={stale:g}"] if stale != 10.0 else [])]
         again = join(["tradewind", "paper", source, f"--feed={feed}", f"--journal={file}", "--resume", *given])
         console.print(f"to go on: {again}", soft_wrap=True)
     if status.failed:

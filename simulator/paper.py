@@ -20,7 +20,7 @@ import numpy as np
 
 from simulator import assembly, scenarios
 from simulator.errors import DataError, ScenarioError
-from simulator.feeds.live import LOOK_SECONDS, Gathering, Ignored, Row, Said, Source, parse, parse_trade
+from simulator.feeds.live import LOOK_SECONDS, BarMessage, Gathering, Ignored, Row, Said, Source, parse, parse_trade
 from simulator.loop import recording
 from simulator.loop.agenda import Agenda
 from simulator.loop.clocks import WallClock
@@ -31,7 +31,7 @@ from simulator.loop.recording import FAILED, SETTINGS, Recording
 from simulator.loop.session import Session, step
 from simulator.loop.store import SqliteJournal
 from simulator.loop.switches import FileSwitch, RecordedSwitch
-from simulator.market.tape import Bars, Tape
+from simulator.market.tape import SECOND, Bars, Tape
 from simulator.ports import Journal, Switch
 from simulator.report import records
 from simulator.report.results import Result
@@ -114,7 +114,8 @@ class LiveSession:
             self._recording.commit()
         elif found.settings["stale_bars"] != terms.stale_bars:
             raise ScenarioError(f"stale_bars was {found.settings['stale_bars']:g} when this journal was begun, and is {terms.stale_bars:g} now")
-        guard = Guarded(made.strategy, terms.strategy_seconds, found.failed_at, self._failed)
+        # What is recorded was within the limit then, however long it takes now.
+        guard = Guarded(made.strategy, inf, found.failed_at, self._failed)
         self.status.failed = next((x.words for x in found.said if x.kind == FAILED), "")
         through = max(journal.reached, found.bars[-1].closed_at if found.bars else 0)
         switch = RecordedSwitch(journal.committed, through, Either(FileSwitch(assembly.kill_file(path)), guard))
@@ -128,6 +129,7 @@ class LiveSession:
                 _pass_over(self.session, bar.session)
             if k >= self.first:
                 self._step()
+        guard.seconds = terms.strategy_seconds
         self._recording.found = recording.Recorded([], self.first, [], b"")
         self.gathering = Gathering(self.tape)
 
@@ -146,7 +148,7 @@ class LiveSession:
         try:
             if message["T"] == "bad":
                 raise DataError(str(message["words"]))
-            said = parse_trade(message, self.tape) if message["T"] == "t" else parse(message, self.tape)
+            said = parse_trade(message, self.tape) if message["T"] == "t" else self._bar(message)
         except DataError as error:
             self.ignore(Ignored("bad", self.reached, str(error)))
             return
@@ -159,6 +161,12 @@ class LiveSession:
                     self.run(row)
         if ignored is not None:
             self.ignore(ignored)
+
+    def _bar(self, message: Mapping[str, Any]) -> BarMessage:
+        """The bar in a message. That of a day is told again and again while the day goes on."""
+        bar = parse(message, self.tape)
+        running = message["T"] == "d" and bar.closed_at > WallClock.wall()
+        return bar._replace(updated=True, running=True) if running else bar
 
     def run(self, row: Row) -> None:
         """Take the bars of one instant through the system, and have them and all that they caused on the disk."""
@@ -304,7 +312,8 @@ def _listened(live: LiveSession, queue: Queue[Any], terms: Terms, stopping: Even
         elif not status.silent and now - status.heard_at > terms.silent_seconds:
             status.silent = True
             live.say("stale", f"the feed has said nothing for {terms.silent_seconds:g} s: nothing is decided until it does")
-        if live.gathering.is_waiting and now - waiting_since > terms.grace_seconds and queue.empty() and live.gathering.is_due(WallClock.wall()):
+        patient = live.gathering.is_waiting and (now - waiting_since <= terms.grace_seconds or not queue.empty())
+        if live.gathering.is_waiting and not patient and live.gathering.is_due(WallClock.wall() - int(terms.grace_seconds * SECOND)):
             live.run(live.gathering.let_go())
         if watch:
             watch(live)

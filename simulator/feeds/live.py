@@ -40,7 +40,7 @@ class Said(NamedTuple):
 
 
 class BarMessage(NamedTuple):
-    """One bar of one instrument, by its index on the tape. *updated* says that it was said before."""
+    """One bar of one instrument, by its index on the tape. *updated* says that it was said before, *running* that it is not over."""
 
     instrument: int
     opened_at: int
@@ -48,6 +48,7 @@ class BarMessage(NamedTuple):
     session: int
     fields: tuple[float, float, float, float, float]
     updated: bool = False
+    running: bool = False
 
 
 class TradeMessage(NamedTuple):
@@ -200,13 +201,13 @@ class Gathering:
         return next(iter(self._waiting.values())).closed_at if self._waiting else 0
 
     def is_due(self, wall: int) -> bool:
-        """Whether the instant that waits is over by the time on the *wall*. A bar comes when it is; a trade comes before."""
+        """Whether the instant that waits is over by the time on the *wall*. A bar comes when it is; trades, and bars that run, come before."""
         return wall >= self._now
 
     def take(self, said: BarMessage | TradeMessage) -> tuple[Row | None, Ignored | None]:
         """Take a bar or a trade: the row that it completes, if there is one to be run, and why it is ignored, if it is.
 
-        One of a later instant completes the row before, and is to be taken again. No trade completes its own row.
+        One of a later instant completes the row before, and is to be taken again. What is still running completes no row.
         """
         tape, now = self._tape, self._now
         bar = self._with(said) if isinstance(said, TradeMessage) else said
@@ -223,7 +224,8 @@ class Gathering:
         if wrong:
             return None, self._ignored("bad", bar, wrong)
         self._waiting[bar.instrument] = bar._replace(updated=False)
-        return (self.let_go() if bar is said and len(self._waiting) == tape.width else None), None
+        whole = len(self._waiting) == tape.width and not any(waiting.running for waiting in self._waiting.values())
+        return (self.let_go() if whole else None), None
 
     def forget(self) -> None:
         """Drop the bars that wait."""
@@ -246,7 +248,7 @@ class Gathering:
         if before is not None and before.closed_at == trade.closed_at:
             o, h, low, _, volume = before.fields
             fields = o, max(h, price), min(low, price), price, volume + size
-        return BarMessage(trade.instrument, trade.opened_at, trade.closed_at, trade.session, fields, updated=True)
+        return BarMessage(trade.instrument, trade.opened_at, trade.closed_at, trade.session, fields, updated=True, running=True)
 
     def _past(self, bar: BarMessage) -> tuple[float, ...] | None:
         tape = self._tape

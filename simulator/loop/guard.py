@@ -26,7 +26,7 @@ class Guarded:
     def __init__(self, strategy: Strategy, seconds: float, failed_at: int | None, tell: Callable[[int, str], None]) -> None:
         self.strategy, self.failed_at = strategy, failed_at
         self.ids: OrderIds | None = None
-        self._seconds, self._tell = seconds, tell
+        self.seconds, self._tell = seconds, tell
 
     def indicators(self) -> dict[str, Indicator]:
         """Those of the strategy."""
@@ -44,17 +44,17 @@ class Guarded:
         assert self.ids is not None
         before = self.ids.last
         try:
-            if self._seconds == inf:
+            if self.seconds == inf:
                 return self.strategy.on_bars(view)
-            with within(self._seconds):
+            with within(self.seconds):
                 proposed = self.strategy.on_bars(view)
             if not (proposed is None or isinstance(proposed, OrderBatch) or _is_wishes(proposed)):
                 raise TypeError(f"on_bars must return orders, was {str(proposed)[:80]!r}")
             return proposed
         except TookTooLongError:
-            why = f"took more than {self._seconds:g} s"
+            why = f"took more than {self.seconds:g} s"
         except Exception as error:
-            if self._seconds == inf:
+            if self.seconds == inf:
                 raise
             why = f"raised {type(error).__name__}: {error}"
         self.ids.last, self.failed_at = before, at

@@ -23,10 +23,12 @@ from simulator.cli import app
 from simulator.errors import DataError
 from simulator.feeds.live import Lines, Said
 from simulator.loop import recording
+from simulator.loop.clocks import WallClock
 from simulator.loop.journal import FILL, HALT
 from simulator.paper import LiveSession, Terms, paper, replay
 from simulator.report.screen import newest, panel
 
+NIGHTLY = os.environ.get("TRADEWIND_HYPOTHESIS") == "nightly"
 WALKS = load("walks", ["feed.bars=200", "strategy.lookback=20", "strategy.every=5"])
 
 STRATEGY = """
@@ -170,14 +172,39 @@ def test_a_silent_feed_raises_an_alarm_that_ends_with_its_next_bar(tmp_path: Pat
     assert kinds(tmp_path / "j") == ["stale", "heard"]
 
 
-def test_a_gap_that_cannot_be_filled_is_one_event(tmp_path: Path) -> None:
-    whole = run(WALKS)
-    clean = frames_of(whole.tape)
-    lost = [Said("lost"), Said("connected"), Said("lost"), Said("connected")]
-    frames = [*clean[:50], *lost, *clean[60:90], *lost, *clean[95:]]
-    paper(WALKS, Given(frames), tmp_path / "j")
-    assert kinds(tmp_path / "j") == ["gap", "gap"]
+def test_a_drop_that_cannot_be_filled_is_one_gap_each(tmp_path: Path) -> None:
+    """Of 1 to 30 bars, with a connection that comes and goes meanwhile."""
+    drops, rng = 200 if NIGHTLY else 4, np.random.default_rng(2)
+    scenario = load("walks", [f"feed.bars={40 * drops}", "strategy.lookback=20", "strategy.every=5"])
+    clean, frames = frames_of(run(scenario).tape), list[Any]()
+    for k in range(drops):
+        part = clean[40 * k : 40 * k + 40]
+        frames += [*part[int(rng.integers(1, 31)) if k else 0 :], *[Said("lost"), Said("connected")] * 5]
+    paper(scenario, Given(frames), tmp_path / "j")
+    assert kinds(tmp_path / "j") == ["gap"] * (drops - 1)
     assert_replays(tmp_path / "j", tmp_path / "out")
+
+
+def test_the_bar_of_a_day_that_is_not_over_waits_for_its_end(tmp_path: Path) -> None:
+    """It is told again and again meanwhile, and only the last of it counts."""
+    tape = run(WALKS).tape
+    (frame,), empty = frames_of(tape, end=1), tape.cut(0)
+    tomorrow = (WallClock.wall() // DAY + 1) * DAY
+    running = [{**bar, "t": tomorrow - DAY, "e": tomorrow, "s": tomorrow // DAY - 1} for bar in frame]
+    stop, seen = Event(), list[int]()
+
+    def watch(live: LiveSession) -> None:
+        seen.append(live.tape.rows)
+        if len(seen) > 5:
+            stop.set()
+
+    later = [{**bar, "c": bar["o"]} for bar in running]
+    traded, _ = paper(
+        WALKS, Given([running, later], ends=False), tmp_path / "j", terms=Terms(grace_seconds=0.01), past=empty, stopping=stop, watch=watch
+    )
+    assert traded.rows == 0
+    traded, _ = paper(WALKS, Given([running, later]), tmp_path / "k", past=empty)
+    assert traded.tape.close[0].tolist() == [bar["o"] for bar in running]
 
 
 @pytest.mark.parametrize("how", ["single", "batch"])
