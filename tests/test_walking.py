@@ -7,9 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
 import simulator
 from simulator import sweeps, walking
+from simulator.cli import app
 from simulator.desks import Span
 from simulator.errors import ScenarioError
 from simulator.report import ledger, metrics, walks
@@ -123,3 +125,20 @@ def test_folds_of_which_nothing_can_be_chosen_trade_nothing(source: Path) -> Non
     walk = walking.walk_forward(source, [("strategy.fast=30", "strategy.slow=200")], CUT)
     assert [fold.chosen for fold in walk.folds] == [None] * 4
     assert not walk.returns.any()
+
+
+def test_the_command_line_sweeps_walks_and_counts(source: Path, tmp_path: Path) -> None:
+    """A sweep is as many trials as it has, a walk one; what opts out is none."""
+    grid = ["sweep", str(source), "--set", "strategy.fast=3,5,8", "--set", "strategy.slow=15,25"]
+    for more, words in (
+        ([], "6 of family moving_average_cross"),
+        (["--walk-forward", "100:60", "--purge", "5", "--out", str(tmp_path / "kept")], "7 of family moving_average_cross"),
+        (["--no-trial"], "7 of family moving_average_cross. This sweep opted out"),
+    ):
+        shown = CliRunner().invoke(app, [*grid, *more])
+        assert shown.exit_code == 0
+        assert words in " ".join(shown.output.split())
+    assert (tmp_path / "kept" / "walk.html").exists()
+    assert CliRunner().invoke(app, [*grid, "--purge", "5"]).exit_code == 2
+    missing = CliRunner().invoke(app, [*grid, "--walk-forward", "400:60"])
+    assert "walk-forward needs more than 400 sessions, to train and to purge, and there are 300" in missing.output
