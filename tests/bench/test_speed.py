@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import os
 
+import numpy as np
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 from workloads import CHECKSUMS, COMPILED, LARGE_WORK, ORDERS, RESTING, W1, W2, W3, WORKS, checksum, minute_bars, panel
 
+from simulator import intervals
 from simulator.loop.journal import FILL, ORDER, REFUSED
 
 # Correctness: quick, in every run of the tests.
@@ -76,3 +78,10 @@ def test_speed_of_a_large_panel(benchmark: BenchmarkFixture) -> None:
     result = benchmark.pedantic(LARGE_WORK.run, (tape,), rounds=2, warmup_rounds=1)  # type: ignore[no-untyped-call]
     assert len(result.equity) == len(tape)
     assert len(result.journal_table()) > 1_000_000
+
+
+@pytest.mark.bench
+def test_speed_of_intervals_over_ten_years(benchmark: BenchmarkFixture) -> None:
+    returns = np.random.default_rng(1).standard_normal(2_520) * 0.01
+    found = benchmark.pedantic(intervals, (returns,), rounds=3, warmup_rounds=1)  # type: ignore[no-untyped-call]
+    assert found.figures["sharpe"].low < found.figures["sharpe"].high

