@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from simulator.kernels.compiled import compiled
+from simulator.kernels.compiled import compiled, rule
 from simulator.kernels.rules import (
     AT_CLOSE,
     AT_OPEN,
@@ -336,6 +336,43 @@ def meet_row(
             looks[TAKER, k] = 1 if taker else 0
 
 
+@rule
+def priced(
+    row: int,
+    i: int,
+    traded: int,
+    price: float,
+    taker: bool,
+    capped: bool,
+    limit: float,
+    taken: int,
+    bill: tuple[float, float, float],
+    panel: Array,
+    sessions: Array,
+    terms: Array,
+    settings: Array,
+) -> tuple[float, float, float, float, float]:
+    """What a fill of so many lots costs: (price after slippage, commission due, value at a price of 1, shares and notional of the order by now).
+
+    *taken* is what the row's volume gave us before this; the *bill* of the order so far is its shares, its notional, and the commission it has paid.
+    """
+    up, down, multiplier = terms[i, LOT_UP], terms[i, LOT_DOWN], terms[i, MULTIPLIER]
+    take = abs(traded)
+    got = price
+    if taker:
+        model = int(settings[SLIP_MODEL])
+        share = size_of(taken + take, up, down, 1.0) / panel[4, row, i]
+        sigma, days = nan, nan
+        if model == SQUARE_ROOT:
+            sigma, days = impact_of(sessions, panel, i, row, int(settings[SLIP_WINDOW]), size_of(take, up, down, 1.0))
+        got = slip(price, traded > 0, capped, limit, model, settings[SLIP_AMOUNT], share, sigma, days)
+    shares = bill[0] + size_of(take, up, down, 1.0)
+    notional = bill[1] + size_of(take, up, down, multiplier) * got
+    per_share, per_order, rate, cents = settings[PER_SHARE], settings[PER_ORDER], settings[FEE_RATE], settings[CENTS] != 0.0
+    due = fee(shares, notional, bill[2], per_share, per_order, rate, settings[LEAST], settings[MOST], cents)
+    return got, due, size_of(traded, up, down, multiplier), shares, notional
+
+
 @compiled
 def trade_row(
     row: int,
@@ -359,7 +396,6 @@ def trade_row(
     """Fill what can trade, as far as the row's volume and the account (cash, equity, gross exposure) allow: how many fills."""
     cash, equity, gross = account
     cash_account = settings[CASH_ACCOUNT] != 0.0
-    model = int(settings[SLIP_MODEL])
     n = 0
     for moment in (AT_OPEN, INSIDE, AT_CLOSE):
         for k in range(ints.shape[1]):
@@ -368,9 +404,8 @@ def trade_row(
             i = ints[INSTRUMENT, k]
             lots = ints[REMAINING, k]
             up, down, multiplier = terms[i, LOT_UP], terms[i, LOT_DOWN], terms[i, MULTIPLIER]
-            volume = panel[4, row, i]
             if budgets[i] < 0:
-                basis = volume
+                basis = panel[4, row, i]
                 if settings[BASIS_WINDOW] > 0.0:
                     basis = trailing_volume(panel[4], i, row, int(settings[BASIS_WINDOW]))
                 budgets[i] = budget(basis, settings[CAP], up, down)
@@ -381,29 +416,12 @@ def trade_row(
             if take == 0 or (take < wanted and ints[TIF, k] == FOK):
                 continue
             traded = take if lots > 0 else -take
-            price = prices[k]
-            got = price
-            if looks[TAKER, k] != 0:
-                share = size_of(taken[i] + take, up, down, 1.0) / volume
-                sigma, days = nan, nan
-                if model == SQUARE_ROOT:
-                    sigma, days = impact_of(sessions, panel, i, row, int(settings[SLIP_WINDOW]), size_of(take, up, down, 1.0))
-                capped = ints[KIND, k] == LIMIT or ints[KIND, k] == STOP_LIMIT
-                got = slip(price, lots > 0, capped, floats[AT_LIMIT, k], model, settings[SLIP_AMOUNT], share, sigma, days)
-            shares = floats[SHARES, k] + size_of(take, up, down, 1.0)
-            notional = floats[NOTIONAL, k] + size_of(take, up, down, multiplier) * got
-            due = fee(
-                shares,
-                notional,
-                floats[PAID, k],
-                settings[PER_SHARE],
-                settings[PER_ORDER],
-                settings[FEE_RATE],
-                settings[LEAST],
-                settings[MOST],
-                settings[CENTS] != 0.0,
+            price, taker = prices[k], looks[TAKER, k] != 0
+            capped = ints[KIND, k] == LIMIT or ints[KIND, k] == STOP_LIMIT
+            bill = (floats[SHARES, k], floats[NOTIONAL, k], floats[PAID, k])
+            got, due, value, shares, notional = priced(
+                row, i, traded, price, taker, capped, floats[AT_LIMIT, k], taken[i], bill, panel, sessions, terms, settings
             )
-            value = size_of(traded, up, down, multiplier)
             size, size_then = size_of(held[i], up, down, multiplier), size_of(held[i] + traded, up, down, multiplier)
             mark = panel[5, mark_row, i] if mark_row >= 0 else nan
             verdict, equity, gross = afford(

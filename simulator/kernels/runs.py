@@ -15,35 +15,29 @@ from simulator.kernels.batches import (
     BASIS_WINDOW,
     CAP,
     CASH_ACCOUNT,
-    CENTS,
-    FEE_RATE,
     FLOATS,
     ID,
     INSTRUMENT,
     INTS,
     KIND,
-    LEAST,
     LEVERAGE_MAX,
-    MOST,
-    PER_ORDER,
-    PER_SHARE,
     REMAINING,
-    SLIP_AMOUNT,
-    SLIP_MODEL,
-    SLIP_WINDOW,
     accept,
     book,
     entries,
     hold,
+    priced,
     rebalance,
     review,
     work,
 )
-from simulator.kernels.compiled import compiled, released
-from simulator.kernels.rules import AT_CLOSE, FILLED, MARKET, SQUARE_ROOT, afford, after, budget, fee, permit, size_of, slip, whole_lots
-from simulator.kernels.tapes import LOT_DOWN, LOT_UP, MULTIPLIER, SIZE, impact_of, trailing_volume, worth
+from simulator.kernels.compiled import compiled, released, rule
+from simulator.kernels.rules import AT_CLOSE, FILLED, MARKET, afford, after, budget, permit, size_of, whole_lots
+from simulator.kernels.tapes import LOT_DOWN, LOT_UP, MULTIPLIER, SIZE, trailing_volume, worth
 
 Array = Any
+# Orders as columns: instruments, lots, kinds, times in force, limits, stops, and the instruments in which older ones are cancelled.
+Proposed = tuple[Array, Array, Array, Array, Array, Array, Array]
 
 # What a plan says: shares of equity at every bar, shares of equity to enter with, units to hold, or orders.
 WEIGHTS, SIGNALS, HOLDINGS, ORDERS = 0, 1, 2, 3
@@ -159,8 +153,10 @@ def joined(ints: Array, floats: Array, more_ints: Array, more_floats: Array, m: 
 
 
 @compiled
-def withdraw(ints: Array, floats: Array, goes: Array, newer: int, pending: Array, open_orders: Array) -> tuple[Array, Array]:
-    """Take back the orders older than *newer* in the instruments that are marked in *goes*."""
+def withdraw(ints: Array, floats: Array, instruments: Array, newer: int, pending: Array, open_orders: Array) -> tuple[Array, Array]:
+    """Take back the orders older than *newer* in these instruments."""
+    goes = np.zeros(pending.shape[0], np.int64)
+    goes[instruments] = 1
     keep = np.ones(ints.shape[1], np.int64)
     for k in range(ints.shape[1]):
         i = ints[INSTRUMENT, k]
@@ -178,6 +174,90 @@ def grown(ints: Array, floats: Array, n: int, more: int) -> tuple[Array, Array]:
     wide_ints, wide_floats = np.empty((ints.shape[0], size), np.int64), np.empty((floats.shape[0], size))
     wide_ints[:, :n], wide_floats[:, :n] = ints[:, :n], floats[:, :n]
     return wide_ints, wide_floats
+
+
+@rule
+def worked(
+    t: int,
+    market_at: int,
+    market: tuple[Array, Array, Array, Array],
+    account: tuple[Array, Array, Array, Array],
+    waiting: tuple[Array, Array],
+    cash: float,
+    ints: Array,
+    floats: Array,
+) -> tuple[float, Array, Array, Array, Array]:
+    """Open orders meet a row, and what they traded is booked: (cash, the orders that are left, their prices and money, and fills as `run` has them).
+
+    The *market* is panel, sessions, terms and settings; the *account* lots, sizes, averages and realised profits; *waiting* are the lots on their way
+    and the open orders of each instrument.
+    """
+    panel, sessions, terms, settings = market
+    lots, sizes, averages, realised = account
+    m, width = ints.shape[1], panel.shape[2]
+    value, gross = worth(cash, sizes, panel[5], t - 1)
+    new_ints, new_floats, notes = np.empty((4, m), np.int64), np.empty((3, m)), np.empty((6, 3 * m), np.int64)
+    budgets, taken, held = np.full(width, -1, np.int64), np.zeros(width, np.int64), lots.copy()
+    orders = (ints, floats, held, waiting[0], waiting[1], budgets, taken)
+    found = (new_ints, new_floats, notes)
+    fills, _, left = work(t, t - 1, market_at, panel, sessions, terms, settings, *orders, cash, value, gross, *found)
+    if fills:
+        of, traded, got, paid = new_ints[1, :fills], new_ints[2, :fills], new_floats[0, :fills], new_floats[2, :fills]
+        cash = book(cash, lots, sizes, averages, realised, terms, of, traded, got, paid)
+    fill_ints = np.empty((5, fills), np.int64)
+    fill_ints[0] = t
+    fill_ints[1:] = new_ints[:, :fills]
+    return cash, ints[:, :left].copy(), floats[:, :left].copy(), fill_ints, new_floats[:, :fills].copy()
+
+
+@rule
+def read_orders(t: int, orders: Array, prices: Array, given: int) -> tuple[int, Proposed]:
+    """The orders of an order list that are sent at a row, from the *given* one on: (how many are given then, and they)."""
+    end = given
+    while end < orders.shape[1] and orders[AT_ROW, end] == t:
+        end += 1
+    of, change = orders[OF, given:end].copy(), orders[LOTS, given:end].copy()
+    kinds, tifs = orders[OF_KIND, given:end].copy(), orders[OF_TIF, given:end].copy()
+    return end, (of, change, kinds, tifs, prices[0, given:end].copy(), prices[1, given:end].copy(), np.empty(0, np.int64))
+
+
+@rule
+def read_targets(
+    t: int,
+    form: int,
+    wanted: Array,
+    value: float,
+    lots: Array,
+    open_orders: Array,
+    terms: Array,
+    marks: Array,
+) -> tuple[bool, Proposed]:
+    """The market orders that bring holdings to what a plan's row asks for: (whether it can be counted in lots, and they)."""
+    width = lots.shape[0]
+    instruments, change, clears = np.empty(2 * width, np.int64), np.empty(2 * width, np.int64), np.empty(2 * width, np.int64)
+    n, cleared = 0, 0
+    if form == HOLDINGS:
+        n, _ = hold(wanted, lots, open_orders, terms, instruments, change)
+    else:
+        shares = wanted if form == WEIGHTS else entries(wanted, lots)
+        n, cleared = rebalance(shares, max(value, 0.0), lots, open_orders, terms, marks, t, instruments, change, clears)
+    k, c = max(n, 0), max(cleared, 0) if n >= 0 else 0
+    none, no_price = np.zeros(k, np.int64), np.full(k, nan)
+    return n >= 0, (instruments[:k].copy(), change[:k].copy(), none, none, no_price, no_price, clears[:c].copy())
+
+
+@rule
+def foreseen(acting: bool, on_halt: float, lots: Array, pending: Array, open_orders: Array) -> tuple[Array, Array]:
+    """What is on its way once a halt has done what it does: (lots by instrument, and the instruments whose positions it closes)."""
+    on_the_way, closing = pending.copy(), np.empty(0, np.int64)
+    if acting and on_halt != FREEZE:
+        for i in range(lots.shape[0]):
+            if open_orders[i] > 0:
+                on_the_way[i] = 0
+        if on_halt == FLATTEN:
+            closing = np.flatnonzero(lots)
+            on_the_way[closing] = -lots[closing]
+    return on_the_way, closing
 
 
 @released
@@ -203,145 +283,77 @@ def run(
     that were refused, and of the times that trading was halted or went on.
     """
     rows, width = panel.shape[1], panel.shape[2]
-    marks = panel[5]
-    lots, sizes, averages, realised = np.zeros(width, np.int64), np.zeros(width), np.zeros(width), np.zeros(width)
-    pending, open_orders, goes = np.zeros(width, np.int64), np.zeros(width, np.int64), np.zeros(width, np.int64)
-    instruments, wanted, clears = np.empty(2 * width, np.int64), np.empty(2 * width, np.int64), np.empty(2 * width, np.int64)
+    marks, market = panel[5], (panel, sessions, terms, settings)
+    lots, sizes = np.zeros(width, np.int64), np.zeros(width)
+    account = (lots, sizes, np.zeros(width), np.zeros(width))
+    pending, open_orders = np.zeros(width, np.int64), np.zeros(width, np.int64)
+    everything = np.arange(width)
     ints, floats = np.empty((INTS, 0), np.int64), np.empty((FLOATS, 0))
     fill_ints, fill_floats = np.empty((5, 1024), np.int64), np.empty((3, 1024))
     equity, counts = np.empty(rows), np.zeros(2, np.int64)
     watch = begin_watch(cash, halts)
     status, stopped, filled, last_id, sequence, given = DONE, rows, 0, 0, 0, 0
     for t in range(rows):
-        m = ints.shape[1]
-        if m:
+        if ints.shape[1]:
             if form == ORDERS and is_crowded(t, panel, ints):
                 status, stopped = CROWDED, t
                 break
-            value, gross = worth(cash, sizes, marks, t - 1)
-            new_ints, new_floats, notes = np.empty((4, m), np.int64), np.empty((3, m)), np.empty((6, 3 * m), np.int64)
-            budgets, taken = np.full(width, -1, np.int64), np.zeros(width, np.int64)
-            fills, _, left = work(
-                t,
-                t - 1,
-                market_at,
-                panel,
-                sessions,
-                terms,
-                settings,
-                ints,
-                floats,
-                lots.copy(),
-                pending,
-                open_orders,
-                budgets,
-                taken,
-                cash,
-                value,
-                gross,
-                new_ints,
-                new_floats,
-                notes,
-            )
-            if fills:
-                of, traded, got, paid = new_ints[1, :fills], new_ints[2, :fills], new_floats[0, :fills], new_floats[2, :fills]
-                cash = book(cash, lots, sizes, averages, realised, terms, of, traded, got, paid)
-                if filled + fills > fill_ints.shape[1]:
-                    fill_ints, fill_floats = grown(fill_ints, fill_floats, whole(filled), fills)
-                fill_ints[0, filled : filled + fills] = t
-                fill_ints[1:, filled : filled + fills] = new_ints[:, :fills]
-                fill_floats[:, filled : filled + fills] = new_floats[:, :fills]
-                filled += fills
-            if left < m:
-                ints, floats = ints[:, :left].copy(), floats[:, :left].copy()
+            cash, ints, floats, new_ints, new_floats = worked(t, market_at, market, account, (pending, open_orders), cash, ints, floats)
+            fills = new_ints.shape[1]
+            if filled + fills > fill_ints.shape[1]:
+                fill_ints, fill_floats = grown(fill_ints, fill_floats, whole(filled), fills)
+            fill_ints[:, filled : filled + fills], fill_floats[:, filled : filled + fills] = new_ints, new_floats
+            filled += fills
         value, _ = worth(cash, sizes, marks, t)
         equity[t] = value
         if watch[WATCHES] != 0.0 and look(watch, halts, sessions[t], value):
             counts[1] += 1
 
         # What the strategy proposes.
-        n, cleared, begin = 0, 0, given
+        acting, countable = watch[ACTING] != 0.0, True
         if form == ORDERS:
-            while given < orders.shape[1] and orders[AT_ROW, given] == t:
-                given += 1
-            n = given - begin
+            given, proposed = read_orders(t, orders, prices, given)
         elif t >= first:
-            if form == WEIGHTS or form == SIGNALS:
-                shares = plan[t] if form == WEIGHTS else entries(plan[t], lots)
-                n, cleared = rebalance(shares, max(value, 0.0), lots, open_orders, terms, marks, t, instruments, wanted, clears)
-            else:
-                n, _ = hold(plan[t], lots, open_orders, terms, instruments, wanted)
-                cleared = 0
-            if n < 0:
-                status, stopped = UNCOUNTABLE, t
-                break
-        acting = watch[ACTING] != 0.0
-        if n == 0 and cleared == 0 and not acting:
+            countable, proposed = read_targets(t, form, plan[t], value, lots, open_orders, terms, marks)
+        elif not acting:
             continue
-        if form == ORDERS:
-            of, change = orders[OF, begin:given].copy(), orders[LOTS, begin:given].copy()
-            kinds, tifs = orders[OF_KIND, begin:given].copy(), orders[OF_TIF, begin:given].copy()
-            limits, stops = prices[0, begin:given].copy(), prices[1, begin:given].copy()
         else:
-            of, change, kinds, tifs = instruments[:n].copy(), wanted[:n].copy(), np.zeros(n, np.int64), np.zeros(n, np.int64)
-            limits, stops = np.full(n, nan), np.full(n, nan)
+            _, proposed = read_orders(t, orders, prices, given)
+        if not countable:
+            status, stopped = UNCOUNTABLE, t
+            break
+        of, change, kinds, tifs, limits, stops, clears = proposed
+        n = len(of)
+        if n == 0 and len(clears) == 0 and not acting:
+            continue
         ids = np.arange(last_id + 1, last_id + 1 + n)
         last_id += n
 
         # What a halt does itself comes first: the proposals are looked at as if it were done.
-        on_the_way, flat = pending.copy(), np.empty(0, np.int64)
-        if acting and halts[ON_HALT] != FREEZE:
-            for i in range(width):
-                if open_orders[i] > 0:
-                    on_the_way[i] = 0
-            if halts[ON_HALT] == FLATTEN:
-                flat = np.flatnonzero(lots)
-                on_the_way[flat] = -lots[flat]
+        on_the_way, closing = foreseen(acting, halts[ON_HALT], lots, pending, open_orders)
         reasons = np.empty(n, np.int64)
-        refused, _ = review(
-            of, change, clears[:cleared], lots, on_the_way, terms, marks, t, value, maxima, watch[HALTED] != 0.0, whole(NO_QUOTA), reasons
-        )
+        halted = watch[HALTED] != 0.0
+        refused, _ = review(of, change, clears, lots, on_the_way, terms, marks, t, value, maxima, halted, whole(NO_QUOTA), reasons)
         counts[0] += refused
 
         # What goes to the broker: cancels, what a halt closes, cancels for new targets, and new orders.
         watch[ACTING] = 0.0
         if acting and halts[ON_HALT] != FREEZE:
-            goes[:] = 1
-            ints, floats = withdraw(ints, floats, goes, last_id + 1, pending, open_orders)
-            if len(flat):
-                flat_ids, none = np.arange(last_id + 1, last_id + 1 + len(flat)), np.zeros(len(flat), np.int64)
-                no_price = np.full(len(flat), nan)
-                ints, floats = taken_in(
-                    flat_ids, flat, -lots[flat], none, no_price, no_price, none, ints, floats, sequence + 1, terms, pending, open_orders
-                )
-                last_id += len(flat)
-                sequence += len(flat)
+            ints, floats = withdraw(ints, floats, everything, last_id + 1, pending, open_orders)
+            k = len(closing)
+            none, no_price = np.zeros(k, np.int64), np.full(k, nan)
+            sold = (np.arange(last_id + 1, last_id + 1 + k), closing, -lots[closing], none, no_price, no_price, none)
+            ints, floats = taken_in(*sold, ints, floats, sequence + 1, terms, pending, open_orders)
+            last_id, sequence = last_id + k, sequence + k
         sent = np.flatnonzero(reasons == FILLED)
         if form == ORDERS and settings[CASH_ACCOUNT] != 0.0:
             # What is sold can pay for what is bought.
             sent = np.concatenate((sent[change[sent] < 0], sent[change[sent] > 0]))
-        if cleared:
-            goes[:] = 0
-            for k in range(cleared):
-                goes[clears[k]] = 1
-            ints, floats = withdraw(ints, floats, goes, ids[sent[0]] if len(sent) else last_id + 1, pending, open_orders)
-        if len(sent):
-            ints, floats = taken_in(
-                ids[sent],
-                of[sent],
-                change[sent],
-                kinds[sent],
-                limits[sent],
-                stops[sent],
-                tifs[sent],
-                ints,
-                floats,
-                sequence + 1,
-                terms,
-                pending,
-                open_orders,
-            )
-            sequence += len(sent)
+        if len(clears):
+            ints, floats = withdraw(ints, floats, clears, ids[sent[0]] if len(sent) else last_id + 1, pending, open_orders)
+        new = (ids[sent], of[sent], change[sent], kinds[sent], limits[sent], stops[sent], tifs[sent])
+        ints, floats = taken_in(*new, ints, floats, sequence + 1, terms, pending, open_orders)
+        sequence += len(sent)
     return status, stopped, fill_ints[:, :filled].copy(), fill_floats[:, :filled].copy(), equity, counts
 
 
@@ -388,7 +400,7 @@ def run_single(
     opens, closes, volumes, marks = columns[0], columns[3], columns[4], columns[5]
     at_market = closes if market_at == AT_CLOSE else opens
     up, down, multiplier, size = terms[0, LOT_UP], terms[0, LOT_DOWN], terms[0, MULTIPLIER], terms[0, SIZE]
-    model, cap, window = int(settings[SLIP_MODEL]), settings[CAP], int(settings[BASIS_WINDOW])
+    cap, window = settings[CAP], int(settings[BASIS_WINDOW])
     cash_account = settings[CASH_ACCOUNT] != 0.0
     fill_ints, fill_floats = np.empty((5, 1024), np.int64), np.empty((3, 1024))
     equity, counts = np.empty(rows), np.zeros(2, np.int64)
@@ -421,26 +433,10 @@ def run_single(
             take = min(abs(remaining), budget(basis, cap, up, down))
             if take > 0:
                 traded = take if remaining > 0 else -take
-                price = at_market[t]
-                share = size_of(take, up, down, 1.0) / volume
-                sigma, days = nan, nan
-                if model == SQUARE_ROOT:
-                    sigma, days = impact_of(sessions, panel, whole(0), t, int(settings[SLIP_WINDOW]), size_of(take, up, down, 1.0))
-                got = slip(price, remaining > 0, False, nan, model, settings[SLIP_AMOUNT], share, sigma, days)
-                shares_then = shares + size_of(take, up, down, 1.0)
-                notional_then = notional + size_of(take, up, down, multiplier) * got
-                due = fee(
-                    shares_then,
-                    notional_then,
-                    paid,
-                    settings[PER_SHARE],
-                    settings[PER_ORDER],
-                    settings[FEE_RATE],
-                    settings[LEAST],
-                    settings[MOST],
-                    settings[CENTS] != 0.0,
+                price, bill = at_market[t], (shares, notional, paid)
+                got, due, value, shares_then, notional_then = priced(
+                    t, whole(0), traded, price, True, False, nan, whole(0), bill, panel, sessions, terms, settings
                 )
-                value = size_of(traded, up, down, multiplier)
                 mark = marks[t - 1]
                 verdict, _, _ = afford(
                     cash_account,
