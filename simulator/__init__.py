@@ -18,7 +18,6 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from simulator.assembly import assemble as assemble
     from simulator.assembly import run as run
-    from simulator.assembly import run_orders as run_orders
     from simulator.assembly import simulate as simulate
     from simulator.book.currencies import CurrencyPortfolio as CurrencyPortfolio
     from simulator.book.fills import Adjusted as Adjusted
@@ -203,6 +202,7 @@ if TYPE_CHECKING:
     from simulator.models.screening import adjusted as adjusted
     from simulator.models.screening import screen_baskets as screen_baskets
     from simulator.models.screening import screen_pairs as screen_pairs
+    from simulator.order_lists import run_orders as run_orders
     from simulator.ports import Broker as Broker
     from simulator.ports import Sizer as Sizer
     from simulator.ports import Strategy as Strategy
@@ -295,7 +295,7 @@ if TYPE_CHECKING:
     from simulator.stresses import stress_test as stress_test
 
 _HOMES = {
-    "simulator.assembly": "assemble run run_orders simulate",
+    "simulator.assembly": "assemble run simulate",
     "simulator.book.currencies": "CurrencyPortfolio",
     "simulator.book.fills": "Adjusted Booked Booking Ended Event Fill FillBatch Forced Halt Itemised Replaced Rescaled Sliced Waited",
     "simulator.book.financing": "Financing Loan",
@@ -357,6 +357,7 @@ _HOMES = {
         "sharpe sharpe_lo skew sortino stability tail_ratio tracking_error treynor up_capture var_historical var_normal "
         "volatility"
     ),
+    "simulator.order_lists": "run_orders",
     "simulator.ports": "Broker Sizer Strategy",
     "simulator.report.results": "Result",
     "simulator.report.rolling": "conditional rolling",

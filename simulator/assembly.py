@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import traceback
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import lru_cache, partial
 from itertools import islice
-from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,10 +17,10 @@ import numpy as np
 import simulator
 from simulator import plugins, scenarios
 from simulator.book.fills import Waited
-from simulator.book.financing import Accruals, Financing, Lending, Loan
+from simulator.book.financing import Accruals, Financing, Lending
 from simulator.book.futures import Settlements, futures_of, open_portfolio
 from simulator.book.orders import OrderIds, OrderKind, Proposal
-from simulator.book.tickets import tickets
+from simulator.book.portfolio import Portfolio
 from simulator.errors import OrderError, PluginError, ScenarioError, SimulatorError, nearest
 from simulator.loop.agenda import agenda
 from simulator.loop.audit import Audit
@@ -33,7 +32,7 @@ from simulator.loop.settlement import Settlement
 from simulator.loop.store import Header, SqliteJournal
 from simulator.loop.switches import FileSwitch, RecordedSwitch
 from simulator.loop.wakes import Alarm, Sleeping, Waking, alarm_of, calls_of
-from simulator.market.actions import Actions, chained, traded
+from simulator.market.actions import chained, traded
 from simulator.market.indicators import Indicator, Readings, sma, std
 from simulator.market.instruments import Instrument
 from simulator.market.tape import DAY, Replay, Tape
@@ -113,18 +112,9 @@ def assemble(
     """
     account = account or Account()
     settings = plugins.find("tradewind.brokers", "simulated", Path())() if broker is None else broker
-    if tape.truth.opens == "close_only" and getattr(settings, "timing", "next_close") != "next_close":
-        raise ScenarioError(f"broker.timing must be 'next_close' for {tape.truth.source}, which has closes only; was {settings.timing!r}")
-    feed = Replay(tape)
-    ids = OrderIds()
+    _check_fit(tape, settings, account, growing)
+    feed, ids, actions = Replay(tape), OrderIds(), tape.actions
     portfolio = open_portfolio(feed.bars, float(account.cash))
-    actions, futures = tape.actions, futures_of(tape)
-    if futures and account.kind == "cash":
-        raise ScenarioError(f"account.kind must be 'margin' to trade futures, and {tape.instruments[min(futures)].symbol} is one; was 'cash'")
-    if actions is not None:
-        actions.fit(tape)
-        if growing and (actions.halts or actions.signals == "chained"):
-            raise ScenarioError("halts and chained signals need bars that are all there: a tape that grows can have neither")
     market = settings.connect(tape if growing or actions is None else traded(tape), portfolio, account, ids)
     seen = chained(tape) if actions is not None and actions.signals == "chained" else tape
     readings = Readings(seen, strategy.indicators() if hasattr(strategy, "indicators") else {})
@@ -132,26 +122,12 @@ def assemble(
     view = View(feed.bars, portfolio, market, readings, ids)
     view.sizer = sizer
     lending = Lending(financing, tape) if financing and financing.loans else None
-    if futures or (lending and lending.limited) or (margin and account.kind == "margin"):
+    if futures_of(tape) or (lending and lending.limited) or (margin and account.kind == "margin"):
         risk: RiskEngine = MarginEngine(limits or Limits(), account, market, portfolio, ids, margin or NO_MARGIN, lending)
     else:
         risk = RiskEngine(limits or Limits(), account, market, portfolio, ids)
     watched = Switched(risk, switch) if switch else risk
-    # In the order of their phases: corporate actions, settlement, financing.
-    calendars: list[Calendar] = []
-    if actions is not None and actions.dated:
-        if not (hasattr(market, "split") and hasattr(market, "delist")):
-            raise ScenarioError("this broker knows no corporate actions: it needs split() and delist(), see simulator.loop.corporate.Registrar")
-        calendars.append(CorporateActions(actions, tape, portfolio, market, market))
-    if account.kind == "cash" and account.settlement_days:
-        portfolio.settles = True
-        calendars.append(Settlement(view, portfolio, account.settlement_days))
-    if futures:
-        if not hasattr(market, "expire"):
-            raise ScenarioError("this broker knows no futures: it needs expire(instrument), see simulator.book.futures.Settlements")
-        calendars.append(Settlements(portfolio, market.expire))
-    if financing and financing.accrues:
-        calendars.append(Accruals(financing, portfolio))
+    calendars = _calendars(tape, market, view, portfolio, account, financing)
     session = Session(clock or ReplayClock(), market, portfolio, view, strategy, watched, journal or MemoryJournal(header), agenda(calendars))
     alarm = alarm_of(strategy, tape, readings)
     if growing:
@@ -166,6 +142,38 @@ def assemble(
         strategy = Waking(strategy, awake)
     session.strategy = WarmingUp(session, strategy, first)
     return session, feed
+
+
+def _check_fit(tape: Tape, settings: Any, account: Account, growing: bool) -> None:
+    """Refuse a broker or an account that the data do not fit."""
+    if tape.truth.opens == "close_only" and getattr(settings, "timing", "next_close") != "next_close":
+        raise ScenarioError(f"broker.timing must be 'next_close' for {tape.truth.source}, which has closes only; was {settings.timing!r}")
+    futures, actions = futures_of(tape), tape.actions
+    if futures and account.kind == "cash":
+        raise ScenarioError(f"account.kind must be 'margin' to trade futures, and {tape.instruments[min(futures)].symbol} is one; was 'cash'")
+    if actions is not None:
+        actions.fit(tape)
+        if growing and (actions.halts or actions.signals == "chained"):
+            raise ScenarioError("halts and chained signals need bars that are all there: a tape that grows can have neither")
+
+
+def _calendars(tape: Tape, market: Any, view: View, portfolio: Portfolio, account: Account, financing: Financing | None) -> list[Calendar]:
+    """What happens because it is time, in the order of the phases: corporate actions, settlement, financing."""
+    calendars: list[Calendar] = []
+    if tape.actions is not None and tape.actions.dated:
+        if not (hasattr(market, "split") and hasattr(market, "delist")):
+            raise ScenarioError("this broker knows no corporate actions: it needs split() and delist(), see simulator.loop.corporate.Registrar")
+        calendars.append(CorporateActions(tape.actions, tape, portfolio, market, market))
+    if account.kind == "cash" and account.settlement_days:
+        portfolio.settles = True
+        calendars.append(Settlement(view, portfolio, account.settlement_days))
+    if futures_of(tape):
+        if not hasattr(market, "expire"):
+            raise ScenarioError("this broker knows no futures: it needs expire(instrument), see simulator.book.futures.Settlements")
+        calendars.append(Settlements(portfolio, market.expire))
+    if financing and financing.accrues:
+        calendars.append(Accruals(financing, portfolio))
+    return calendars
 
 
 def _is_asleep(session: Session) -> bool:
@@ -238,10 +246,10 @@ def simulate(
     """
     account = account or Account(cash=cash)
     about = {"financing": financing, "margin": margin, "sizer": sizer}
-    return _run(tape, strategy, broker, account, limits or Limits(), progress, check, about, bars=bars)
+    return carry_out(tape, strategy, broker, account, limits or Limits(), progress, check, about, bars=bars)
 
 
-def _run(
+def carry_out(
     tape: Tape,
     strategy: Strategy,
     broker: Any,
@@ -256,7 +264,7 @@ def _run(
     bars: int | None = None,
     switch: Switch | None = None,
 ) -> Result:
-    # What of *about* is for the session; the rest is for the result.
+    """Run a strategy to the end. What of *about* is named in TERMS is for the session; the rest is for the result."""
     financing, margin, sizer = (about.pop(name, None) for name in TERMS)
     session, feed = assemble(
         tape,
@@ -339,7 +347,7 @@ def run(scenario: Scenario, *, progress: Progress | None = None, check: bool = F
     _know(scenario, tape)
     header = header_of(scenario)
     about = about_of(scenario, broker, tape)
-    return _run(tape, strategy, broker, scenario.account, scenario.risk, progress, check, about, header.text, bars=bars)
+    return carry_out(tape, strategy, broker, scenario.account, scenario.risk, progress, check, about, header.text, bars=bars)
 
 
 def uncertainty(scenario: Scenario, chosen: Result, progress: Progress | None = None) -> Uncertainty:
@@ -386,7 +394,9 @@ def rehearse(
         clock.through = journal.reached
         killer = RecordedSwitch(journal.committed, journal.reached, switch or FileSwitch(kill_file(path)))
         about = about_of(scenario, broker, tape)
-        result = _run(tape, strategy, broker, scenario.account, scenario.risk, progress, False, about, header.text, clock, journal, switch=killer)
+        result = carry_out(
+            tape, strategy, broker, scenario.account, scenario.risk, progress, False, about, header.text, clock, journal, switch=killer
+        )
         if not result.interrupted:
             journal.finish(tape.digest(), result.rows)
     return result
@@ -449,156 +459,3 @@ def _terms_of_loans(scenario: Scenario, tape: Tape) -> Financing:
 def _lent(scenario: Scenario) -> list[str]:
     """What the account's broker lends, and on what terms."""
     return [*scenario.financing.words(), *(scenario.margin.words() if scenario.account.kind == "margin" else ())]
-
-
-def run_orders(
-    bars: Mapping[str, Mapping[str, Any]],
-    orders: Iterable[Any],
-    *,
-    cash: float,
-    account: str = "margin",
-    commission: Mapping[str, float] | Any = None,
-    participation: float | None = None,
-    timing: str = "next_open",
-    slippage: Mapping[str, Any] | Any = None,
-    tick: str = "0",
-    lot: str = "1",
-    limit_through_ticks: int = 0,
-    leverage_max: float | None = None,
-    financing: Mapping[str, Any] | Financing | None = None,
-    margin: Mapping[str, float] | Margin | None = None,
-    limits: Limits | None = None,
-    interval: str | None = None,
-    stamps: str | None = None,
-    hours: str | None = None,
-    instruments: Mapping[str, Instrument] | None = None,
-    latency_seconds: float = 0.0,
-    path: str = "pessimistic",
-    actions: Iterable[Any] | str | Path | None = None,
-    settlement_days: int = 0,
-    regulation: str = "none",
-    levies: Sequence[Any] = (),
-    venues: Sequence[Any] = (),
-    router: str = "cheapest",
-    overrides: Mapping[str, Any] | None = None,
-    check: bool = False,
-) -> Result:
-    """Run a plain list of orders over plain bars, so that the fills can be compared with another engine's. Every cost and cap is off by default.
-
-    *bars* maps a symbol to columns: date, open, high, low, close and (optional) volume. An order is a mapping (or object, or row of a DataFrame)
-    with client_id, symbol, quantity (signed), kind ("market", "limit", "stop", "stop_limit", "trailing_stop", "market_on_open", "market_on_close"),
-    limit, stop, trail or trail_percent, tif ("GTC", "DAY", "IOC", "FOK", "GTD"), until (for GTD), parent (a client_id: it may trade what that order
-    has filled), oco (a name shared by orders of which one cancels the other), and bar, the index of the bar after whose close it is sent, counted
-    over the instants of all symbols together. *path* orders the events inside a bar: see brokers.simulated.Simulated.
-    *hours* are those of a session, or an exchange such as "XNYS", which closing auctions inside a session need.
-
-    *commission* has any of per_share, per_order, bps, minimum, maximum, round_to_cents, tiers, tier_days, tier_unit, or is a fraction of the traded
-    value; *slippage* has model ("none", "bps", "half_spread", "volume_share", "square_root") and its number: bps, spread, k, y, permanent; either may
-    be a model of one's own, by name as in a scenario or as an object. *regulation* "us_equities" is the dated schedule of US fees on sales; *levies*
-    are dated fees (mappings with name, since, bps, per_share, maximum, side), *venues* places to trade (name, share, taker_bps, maker_bps,
-    taker_per_share, maker_per_share), and *overrides* an instrument's own terms by symbol: see brokers/README.md. *participation* is the share of a
-    bar's volume that may be taken (None: all and more). *actions* are corporate actions: simulator.Split, Dividend, Delisting, Suspension and
-    TradingHalt, mappings with the keys of a file of them, or its path; see simulator.feeds.tables.read_actions. *settlement_days* are those of a cash
-    account. *tick* "0" is no price grid. *leverage_max* None is no limit. *financing* has any of the yearly rates borrow, rebate, debit and credit,
-    the day_count ("act/360", "act/365"), and loans, mappings with symbol, rate, available and since (see simulator.Financing); *margin* any of
-    initial (1 / leverage_max), maintenance_long, maintenance_short and buffer; what is left out is off. *instruments* may have a simulator.Future.
-    The result has `fills`, `orders`, `bookings`, `forced` (what the account's broker did), `cash` and `equity`.
-    """
-    from simulator.feeds.frames import tape_from_columns
-
-    tape = tape_from_columns(bars, interval=interval, stamps=stamps, hours=hours, tick=tick, lot=lot, instruments=instruments)
-    if actions is not None:
-        from simulator.feeds.tables import actions_of, attach
-
-        attach(tape, Actions(actions_of(actions)))
-    wanted = list(orders.to_dict("records")) if hasattr(orders, "to_dict") else list(orders)
-    plain = tickets(wanted)
-    for k, order in enumerate(plain):
-        if order.symbol not in tape.index:
-            raise OrderError(f"order {k}: no bars for symbol '{order.symbol}'{nearest(order.symbol, tape.index)}")
-        if order.bar >= len(tape):
-            raise OrderError(f"order {k}: bar must be in 0..{len(tape) - 1}, was {order.bar}")
-    settings = {
-        "timing": timing,
-        "participation": inf if participation is None else float(participation),
-        "limit_through_ticks": limit_through_ticks,
-        "latency_seconds": float(latency_seconds),
-        "path": path,
-        "commission": _terms("commission", commission),
-        "slippage": _terms("slippage", slippage),
-        "regulation": regulation,
-        "levies": tuple(levies),
-        "venues": tuple(venues),
-        "router": router,
-        "overrides": {symbol: _overridden(terms) for symbol, terms in (overrides or {}).items()},
-    }
-    here = Path()
-    broker = plugins.build(plugins.find("tradewind.brokers", "simulated", here), settings, "run_orders")
-    blotter: Any = plugins.find("tradewind.strategies", "blotter", here)
-    asked = _keys("margin", margin)
-    share = asked.pop("initial", 0.0)
-    if not 0.0 <= share <= 1.0:
-        raise ScenarioError(f"margin.initial must be a share of market value in [0, 1], 0 is off, was {share!r}")
-    most = min(inf if leverage_max is None else float(leverage_max), 1.0 / share if share else inf)
-    owner = Account(float(cash), account, most, settlement_days)  # type: ignore[arg-type]  # checked by Account itself
-    upkeep = None if margin is None else plugins.build(Margin, {**_fields(NO_MARGIN), **asked}, "margin")
-    terms = None if financing is None else _financing(financing)
-    names = {str(given): given for given in (_client_id(order) for order in wanted) if given is not None}
-    about = {"names": names, "financing": terms, "margin": upkeep}
-    return _run(tape, blotter.of(plain), broker, owner, limits or Limits(), None, check, about)
-
-
-def _financing(given: Mapping[str, Any] | Financing) -> Financing:
-    """Rates of which those that are not given are off."""
-    if isinstance(given, Financing):
-        return given
-    asked = _keys("financing", given)
-    loans = tuple(loan if isinstance(loan, Loan) else plugins.build(Loan, dict(loan), "financing.loans") for loan in asked.pop("loans", ()))
-    made: Any = plugins.build(Financing, {"borrow": 0.0, "debit": 0.0, **asked}, "financing")
-    priced: Financing = replace(made, loans=loans)
-    return priced
-
-
-def _fields(given: Any) -> dict[str, Any]:
-    return {key: getattr(given, key) for key in given.__dataclass_fields__}
-
-
-OFF: dict[str, dict[str, Any]] = {"commission": {"per_share": 0.0, "minimum": 0.0}, "slippage": {"model": "none"}}
-"""What trading costs where a plain run is not told otherwise."""
-
-
-def _terms(name: str, given: Any) -> Any:
-    """The commission or slippage of a plain run: what is not given is off. A model of one's own stands as it is."""
-    if any(callable(getattr(given, method, None)) for method in plugins.MODELS.values()) or (
-        name == "commission" and isinstance(given, Mapping) and "model" in given
-    ):
-        return given
-    return {**OFF[name], **_keys(name, given)}
-
-
-def _overridden(terms: Any) -> Any:
-    """An instrument's own terms, of which commission and slippage are given as in a plain run."""
-    if not isinstance(terms, Mapping):
-        return terms
-    return {key: _terms(key, value) if key in OFF else value for key, value in terms.items()}
-
-
-def _is_number(given: Any) -> bool:
-    return isinstance(given, int | float) and not isinstance(given, bool)
-
-
-def _keys(name: str, given: Any) -> dict[str, Any]:
-    """Settings given as a mapping, or as the plug-in's own dataclass."""
-    if given is None:
-        return {}
-    if _is_number(given) and name == "commission":
-        return {"bps": given * 10_000.0}
-    if isinstance(given, Mapping):
-        return {key: float(value) if _is_number(value) and key not in ("window", "tier_days") else value for key, value in given.items()}
-    if hasattr(given, "__dataclass_fields__"):
-        return _fields(given)
-    raise ScenarioError(f"run_orders.{name} must be a mapping such as {{'bps': 10}}, was {given!r}")
-
-
-def _client_id(order: Any) -> Any:
-    return order.get("client_id") if isinstance(order, Mapping) else getattr(order, "client_id", None)

@@ -28,6 +28,7 @@ ROOMS = {
     "scenarios": {"errors", "plugins", "book", "risk", "feeds"},
     "desks": {"errors", "book", "market", "loop", "report", "scenarios", "assembly"},
     "cluster": {"errors", "assembly", "desks"},
+    "order_lists": {"errors", "market", "book", "risk", "feeds", "report", "plugins", "assembly"},
     "sweeps": {"errors", "loop", "report", "scenarios", "assembly", "desks", "cluster"},
     "walking": {"errors", "book", "report", "scenarios", "desks", "sweeps"},
     "stresses": {"errors", "market", "feeds", "report", "risk", "scenarios", "assembly"},

@@ -2,49 +2,10 @@
 
 from __future__ import annotations
 
-import warnings
-from datetime import date, timedelta
 from typing import Any
 
 import pytest
-
-import simulator
-
-Row = tuple[float, float, float, float, float] | None
-
-QUIET: Row = (10.0, 10.0, 10.0, 10.0, 1000.0)
-DATES = [str(date(2024, 1, 1) + timedelta(days=n)) for n in range(40)]
-
-
-def bars(*rows: Row) -> dict[str, dict[str, list[Any]]]:
-    """Daily bars (open, high, low, close, volume) of the one symbol X; None is a missing bar."""
-    return markets(X=rows)
-
-
-def markets(**rows: tuple[Row, ...]) -> dict[str, dict[str, list[Any]]]:
-    """Daily bars by symbol, each from the same first day; None is a missing bar."""
-    made = {}
-    for symbol, table in rows.items():
-        there = [(DATES[n], *row) for n, row in enumerate(table) if row is not None]
-        made[symbol] = {name: [row[k] for row in there] for k, name in enumerate(("date", "open", "high", "low", "close", "volume"))}
-    return made
-
-
-def send(client_id: str, quantity: float, kind: str = "market", *, bar: int = 0, symbol: str = "X", **terms: Any) -> dict[str, Any]:
-    """A plain order, sent after the close of *bar*."""
-    return {"client_id": client_id, "symbol": symbol, "quantity": quantity, "kind": kind, "bar": bar, **terms}
-
-
-def run(table: dict[str, dict[str, Any]], *orders: dict[str, Any], cash: float = 100_000.0, **terms: Any) -> Any:
-    """The public function, with its one warning (same_close) let through."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore" if terms.get("timing") == "same_close" else "error")
-        return simulator.run_orders(table, list(orders), cash=cash, **terms)
-
-
-def traded(result: Any) -> list[tuple[str, int, float, Any]]:
-    """What was traded: (client_id, bar, signed quantity, price)."""
-    return [(fill.client_id, fill.bar, fill.quantity, pytest.approx(fill.price, rel=1e-12)) for fill in result.fills]
+from small_lists import QUIET, bars, markets, run, send, traded
 
 
 def states(result: Any) -> dict[str, str]:
