@@ -11,7 +11,7 @@ from simulator import DAY, Result, load, run
 from simulator.assembly import rehearse
 from simulator.loop.clocks import PacedClock
 from simulator.loop.prover import prove
-from simulator.report import folders
+from simulator.report import folders, tables
 from simulator.report.explain import find_order, story
 from simulator.report.records import journal_of
 
@@ -97,6 +97,6 @@ def test_it_does_not_look_ahead() -> None:
 
 
 def test_a_journal_table_is_the_journal(squeezed: Result) -> None:
-    table = folders.journal_table(squeezed)
+    table = tables.journal_table(squeezed)
     assert journal_of(table, ["SQZ", "DULL"]).read() == squeezed.journal.read()
     assert set(table["booking"].drop_null().to_pylist()) == {"borrow"}

@@ -21,7 +21,6 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Sequence
 from datetime import UTC, datetime
 from math import fsum
 from pathlib import Path
@@ -29,15 +28,12 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
 from simulator.errors import SimulatorError
-from simulator.report import attribution, benchmark, holdings, metrics, rolling, trades
+from simulator.report import attribution, benchmark, holdings, metrics, rolling, tables, trades
 from simulator.report.costs import statement
 
 if TYPE_CHECKING:
-    import pyarrow as pa
-
     from simulator.loop.prover import Certificate
     from simulator.report.bootstrap import Intervals
     from simulator.report.deflated import Standing
@@ -114,12 +110,10 @@ def _fill(result: Result, folder: Path, doubt: Uncertainty | None, standing: Sta
 
     if result.scenario is not None:
         (folder / "scenario.toml").write_text(result.scenario.text, encoding="utf-8", newline="\n")
-    tables = {"equity": equity_table(result), "fills": fills_table(result), "orders": orders_table(result)}
-    tables |= {"trips": trips_table(result), "journal": journal_table(result)}
-    if result.plots:
-        tables["plots"] = plots_table(result)
-    for name, table in tables.items():
-        pq.write_table(table, folder / f"{name}.parquet", compression="zstd")
+    made = {"equity": tables.equity_table, "fills": tables.fills_table, "orders": tables.orders_table, "trips": tables.trips_table}
+    made |= {"journal": tables.journal_table, **({"plots": tables.plots_table} if result.plots else {})}
+    for name, table in made.items():
+        pq.write_table(table(result), folder / f"{name}.parquet", compression="zstd")
     (folder / "summary.json").write_text(_json(summary(result)), encoding="utf-8", newline="\n")
     (folder / "report.html").write_text(pages.report(result, doubt, standing, certificate), encoding="utf-8", newline="\n")
 
@@ -245,187 +239,3 @@ def _day(session: int) -> str:
 
 def _moment(at: int) -> str:
     return datetime.fromtimestamp(int(at) // 1_000_000_000, UTC).isoformat().replace("+00:00", "Z")
-
-
-# --- Tables
-
-
-def _stamps(values: npt.ArrayLike) -> pa.Array:
-    import pyarrow as pa
-
-    return pa.array(np.asarray(values, np.int64)).cast(pa.timestamp("ns", "UTC"))
-
-
-def _columns(rows: Sequence[tuple[Any, ...]], names: Sequence[str]) -> dict[str, list[Any]]:
-    """Rows as columns. There may be none of them."""
-    return {name: [row[k] for row in rows] for k, name in enumerate(names)}
-
-
-def equity_table(result: Result) -> pa.Table:
-    """closed_at, session and equity of each bar that was run."""
-    import pyarrow as pa
-
-    tape, rows = result.tape, result.rows
-    days = pa.array(tape.sessions[:rows].astype(np.int32)).cast(pa.date32())
-    return pa.table({"closed_at": _stamps(tape.closed_at[:rows]), "session": days, "equity": pa.array(result.equity)})
-
-
-def fills_table(result: Result) -> pa.Table:
-    """One row a trade; see results.FillRow."""
-    import pyarrow as pa
-
-    names = ("client_id", "bar", "quantity", "price", "commission", "symbol", "slippage", "order", "at", "ambiguous", "venue")
-    text, number, whole = pa.string(), pa.float64(), pa.int64()
-    kinds = (text, whole, number, number, number, text, number, whole, pa.timestamp("ns", "UTC"), pa.bool_(), text)
-    columns = _columns(result.fills, names)
-    columns["client_id"] = [str(given) for given in columns["client_id"]]
-    columns["venue"] = [venue or None for venue in columns["venue"]]
-    return pa.table(columns, schema=pa.schema(list(zip(names, kinds, strict=True))))
-
-
-def trips_table(result: Result) -> pa.Table:
-    """One row a round trip; see trades.RoundTrip."""
-    import pyarrow as pa
-
-    whole, stamps = ("opened", "closed", "opening_order", "closing_order"), ("opened_at", "closed_at")
-    names = trades.RoundTrip._fields
-    kinds = {name: pa.int64() if name in whole else pa.timestamp("ns", "UTC") if name in stamps else pa.float64() for name in names}
-    return pa.table(_columns(result.trips.closed, names), schema=pa.schema(list((kinds | {"symbol": pa.string()}).items())))
-
-
-def orders_table(result: Result) -> pa.Table:
-    """One row an order; see results.OrderRow. A limit or stop that it does not have is null, and so is the parent of one that has none."""
-    import pyarrow as pa
-
-    wait = pa.struct([("reason", pa.string()), ("first", pa.timestamp("ns", "UTC")), ("last", pa.timestamp("ns", "UTC"))])
-    kinds = {
-        "client_id": pa.string(),
-        "symbol": pa.string(),
-        "bar": pa.int64(),
-        "quantity": pa.float64(),
-        "kind": pa.string(),
-        "limit": pa.float64(),
-        "stop": pa.float64(),
-        "tif": pa.string(),
-        "state": pa.string(),
-        "reason": pa.string(),
-        "filled": pa.float64(),
-        "order": pa.int64(),
-        "parent": pa.int64(),
-        "waits": pa.list_(wait),
-    }
-    columns = _columns(result.orders, list(kinds))
-    columns["client_id"] = [str(given) for given in columns["client_id"]]
-    for name in ("limit", "stop"):
-        columns[name] = [price if price == price else None for price in columns[name]]
-    columns["parent"] = [parent or None for parent in columns["parent"]]
-    columns["waits"] = [[{"reason": why, "first": first, "last": last} for why, first, last in waits] for waits in columns["waits"]]
-    return pa.table(columns, schema=pa.schema(list(kinds.items())))
-
-
-def plots_table(result: Result) -> pa.Table:
-    """chart, series, closed_at and value of each number that the strategy plotted, one series after the other."""
-    import pyarrow as pa
-
-    lines = [(chart, series, rows, values) for chart, drawn in result.plots.items() for series, (rows, values) in drawn.items()]
-    schema = pa.schema([("chart", pa.string()), ("series", pa.string()), ("closed_at", pa.timestamp("ns", "UTC")), ("value", pa.float64())])
-    parts = [
-        pa.table([pa.repeat(chart, len(rows)), pa.repeat(series, len(rows)), _stamps(result.tape.closed_at[rows]), pa.array(values)], schema=schema)
-        for chart, series, rows, values in lines
-    ]
-    return pa.concat_tables(parts).combine_chunks()
-
-
-def journal_table(result: Result) -> pa.Table:
-    """The journal's rows in their order, decoded: what a row's kind does not have is null. `records.journal_of` is the inverse."""
-    import pyarrow as pa
-
-    from simulator.book.fills import Booking, venue_of
-    from simulator.book.orders import OrderKind, Reason, TimeInForce
-    from simulator.loop import journal
-    from simulator.report.results import STATE_OF
-    from simulator.risk.engine import Measure
-
-    rows = result.journal_table()
-    kind, d, e = rows["kind"], rows["d"], rows["e"]
-
-    def where(*kinds: int) -> npt.NDArray[np.bool_]:
-        return np.isin(kind, kinds)
-
-    def words(codes: npt.ArrayLike, known: dict[int, str], there: npt.NDArray[np.bool_]) -> pa.Array:
-        """Each code's word, as indices into a dictionary: a word for each row would be a million Python strings."""
-        keys = sorted(known)
-        at = np.searchsorted(keys, np.where(there, codes, keys[0]))
-        return pa.DictionaryArray.from_arrays(pa.array(at.astype(np.int32), mask=~there), pa.array([known[key] for key in keys])).cast(pa.string())
-
-    def numbers(values: npt.NDArray[Any], there: npt.NDArray[np.bool_]) -> pa.Array:
-        return pa.array(np.ascontiguousarray(values), mask=~there)
-
-    def stamps(values: npt.NDArray[Any], there: npt.NDArray[np.bool_]) -> pa.Array:
-        return numbers(values, there).cast(pa.timestamp("ns", "UTC"))
-
-    def is_given(prices: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
-        # No price is the one NaN of Python. A strategy may have computed another, which was a price that cannot be.
-        given: npt.NDArray[np.bool_] = prices.view(np.int64) != np.float64(np.nan).view(np.int64)
-        return given
-
-    # A refused replacement is a refused row that names the order it was to replace.
-    replacing = where(journal.REPLACE) | (where(journal.REFUSED) & (e > 0))
-    replaced = where(journal.REPLACED)
-    wished = replaced | where(journal.ORDER, journal.BATCHED, journal.SLICED, journal.REFUSED) & ~replacing
-    priced = wished | replacing
-    filled, ended, waited, halted = where(journal.FILL), where(journal.ENDED), where(journal.WAITED), where(journal.HALT)
-    itemised = where(journal.ITEMISED)
-    sliced, refused, conditions = where(journal.SLICED), where(journal.REFUSED), where(journal.CONDITIONS)
-    booked, split, adjusted, forced = where(journal.BOOKED), where(journal.RESCALED), where(journal.ADJUSTED), where(journal.FORCED)
-    settled = booked | split | adjusted | forced
-    placed = (wished | filled | itemised | ended | waited | conditions | settled | where(journal.CLEARED, journal.REMARK)) & (rows["instrument"] >= 0)
-    everywhere = np.ones(len(rows), np.bool_)
-    whys = np.where(refused, np.where(refused, rows["c"], 0.0).astype(np.int64), e)
-    symbols = {i: x.symbol for i, x in enumerate(result.tape.instruments)}
-    ids, named = result.journal.client_ids, where(journal.ORDER, journal.REFUSED, journal.REMARK)
-    client_ids = [ids.get(order) if there else None for order, there in zip(rows["order"].tolist(), named.tolist(), strict=True)] if ids else None
-    return pa.table(
-        {
-            "at": stamps(rows["at"], everywhere),
-            "phase": words(rows["phase"], journal.PHASES, everywhere),
-            "kind": words(kind, dict(enumerate(journal.KINDS)), everywhere),
-            "symbol": words(rows["instrument"], symbols, placed),
-            "order": numbers(rows["order"], ~(halted | booked | split | where(journal.CLEARED))),
-            "client_id": pa.nulls(len(rows), pa.string()) if client_ids is None else pa.array(client_ids, pa.string()),
-            "lots": numbers(rows["lots"], priced | filled | ended | settled),
-            "order_kind": words(d % 256, {int(x): x.name.lower() for x in OrderKind}, wished),
-            "tif": words(d // 256, {int(x): x.name for x in TimeInForce}, wished),
-            "limit": numbers(rows["a"], (priced | adjusted) & is_given(rows["a"])),
-            "stop": numbers(rows["b"], (priced | adjusted) & is_given(rows["b"])),
-            "trail": numbers(np.where(adjusted, rows["c"], rows["a"]), (conditions & is_given(rows["a"])) | (adjusted & is_given(rows["c"]))),
-            "trail_fraction": numbers(rows["b"], conditions & is_given(rows["b"])),
-            "until": stamps(d, conditions & (d != 0)),
-            "oco": numbers(rows["lots"], conditions & (rows["lots"] != 0)),
-            "parent": numbers(e, sliced | (conditions & (e != 0))),
-            "replaces": numbers(e, replacing | replaced),
-            "price": numbers(np.where(booked, rows["c"], rows["a"]), filled | split | (booked & is_given(rows["c"]))),
-            "slippage": numbers(rows["b"], filled),
-            "commission": numbers(rows["c"], filled),
-            "taker": pa.array(d == 1, mask=~filled),
-            "ambiguous": pa.array(e == 1, mask=~filled),
-            "venue": words(d, {code: venue_of(code) for code in np.unique(d[itemised]).tolist() if code} or {0: ""}, itemised & (d != 0)),
-            "regulatory": numbers(rows["a"], itemised),
-            "venue_fee": numbers(rows["b"], itemised),
-            "permanent": numbers(rows["c"], itemised),
-            "state": words(d, {code: str(state) for code, state in STATE_OF.items()}, ended),
-            "reason": words(whys, {int(x): x.words for x in Reason}, ended | waited | refused | forced),
-            "first": stamps(rows["lots"], waited),
-            "last": stamps(d, waited),
-            "measure": words(rows["order"], {int(x): x.name.lower() for x in Measure}, halted),
-            "equity": numbers(rows["a"], halted),
-            "floor": numbers(rows["b"], halted),
-            "booking": words(d, {int(x): x.words for x in Booking}, booked),
-            "amount": numbers(rows["a"], booked),
-            "receivable": numbers(rows["b"], booked),
-            "up": numbers(d, split),
-            "down": numbers(e, split),
-            "had": numbers(rows["a"], forced),
-            "needed": numbers(rows["b"], forced),
-        }
-    )

@@ -218,7 +218,7 @@ def _text(path: Path) -> str:
 
 
 def journal_of(table: pa.Table, symbols: Sequence[str]) -> MemoryJournal:
-    """The journal that `folders.journal_table` decoded, byte for byte, where *symbols* are those of the tape. Its header is not in the table.
+    """The journal that `tables.journal_table` decoded, byte for byte, where *symbols* are those of the tape. Its header is not in the table.
 
     Raises KeyError for a column that is missing, DataError for a word that is none of ours.
     """

@@ -40,7 +40,7 @@ from simulator.loop.journal import (
     pack,
 )
 from simulator.loop.store import Header
-from simulator.report import folders
+from simulator.report import folders, tables
 from simulator.report.records import Record, Wait, journal_of, load_tape, read
 from simulator.risk.engine import Measure
 
@@ -68,7 +68,7 @@ class Named(Random):
 def through_a_file(result: Result) -> MemoryJournal:
     """A journal that was written as a run folder's, and read back."""
     file = io.BytesIO()
-    pq.write_table(folders.journal_table(result), file, compression="zstd")
+    pq.write_table(tables.journal_table(result), file, compression="zstd")
     return journal_of(pq.read_table(io.BytesIO(file.getvalue())), [x.symbol for x in result.tape.instruments])
 
 
