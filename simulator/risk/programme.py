@@ -67,29 +67,15 @@ def _typical_risk(mandate: Mandate) -> float:
     return 1.0 if mandate.covariance is None else float(np.sqrt(np.diagonal(mandate.covariance).mean())) or 1.0
 
 
-def _solve(mandate: Mandate, objective: Objective, elastic: bool) -> tuple[Any, np.ndarray]:
-    """What the solver says, and the limit that each row is of."""
+def _curved(mandate: Mandate, starts: dict[str, int], risk: float, trade: float) -> tuple[list[_Rows], list[Any]]:
+    """The limits that are no straight lines, and the cones that they are: volatility, and the 3/2 power of costs."""
     import clarabel
     from scipy import sparse
 
-    n, risk, trade = mandate.count, _typical_risk(mandate), 1.0 / mandate.count
-    names, whole, zeros = _names(mandate), sparse.identity(n, format="csr"), np.zeros(n)
-    starts, width = _starts(mandate, objective), 0
-    for part in starts:
-        starts[part], width = width, width + n
-    if elastic:
-        starts["slack"], width = width, width + len(names)
-
-    equations, most = _linear(mandate, elastic, starts)
-    cones, shapes = [], []
-    if "y" in starts:
-        assert mandate.covariance is not None
-        equations.append(_Rows("", {"w": sparse.csr_matrix(_root(mandate.covariance) / risk), "y": -whole}, zeros))
-    for part, centre in (("u", zeros if mandate.held is None else mandate.held), ("v", zeros)):
-        if part in starts:
-            most += [_Rows("", {"w": whole, part: -whole}, centre), _Rows("", {"w": -whole, part: -whole}, -centre)]
-    if elastic:
-        most.append(_Rows("", {"slack": -sparse.identity(len(names), format="csr")}, np.zeros(len(names))))
+    n = mandate.count
+    whole, zeros = sparse.identity(n, format="csr"), np.zeros(n)
+    cones: list[_Rows] = []
+    shapes: list[Any] = []
     if mandate.volatility_max < inf:
         level = np.concatenate([[mandate.volatility_max / risk], zeros])
         cones.append(_Rows("volatility", {"y": sparse.vstack([sparse.csr_matrix((1, n)), -whole])}, level))
@@ -110,16 +96,16 @@ def _solve(mandate: Mandate, objective: Objective, elastic: bool) -> tuple[Any, 
         edge = {"u": sparse.kron(whole, -(first + second) / trade), "s": sparse.kron(whole, -2.0 * third)}
         cones.append(_Rows("", edge, np.tile([1.0, -1.0, 0.0], n)))
         shapes += [clarabel.SecondOrderConeT(3)] * (2 * n)
+    return cones, shapes
 
-    blocks = [_wide(rows, starts, width, names.index(rows.limit) if elastic and rows.limit else None) for rows in equations + most + cones]
-    heights = [block.shape[0] for block in blocks]
-    equal, unequal = sum(heights[: len(equations)]), sum(heights[len(equations) : len(equations) + len(most)])
-    shapes = [clarabel.ZeroConeT(equal)] * (equal > 0) + [clarabel.NonnegativeConeT(unequal)] * (unequal > 0) + shapes
-    levels = np.concatenate([rows.most for rows in equations + most + cones])
-    owners = np.repeat([rows.limit for rows in equations + most + cones], heights)
 
+def _costs(
+    mandate: Mandate, objective: Objective | None, starts: dict[str, int], width: int, risk: float, trade: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """What the programme minimises, as linear and square costs of its unknowns: the slack of limits where there is no *objective*."""
+    n = mandate.count
     linear, square = np.zeros(width), np.zeros(width)
-    if elastic:
+    if objective is None:
         # The cheapest way out; a trace of the rest keeps weights that nothing limits from drifting.
         linear[starts["slack"] :] = 1.0
         square[:n] = 1e-6
@@ -132,6 +118,40 @@ def _solve(mandate: Mandate, objective: Objective, elastic: bool) -> tuple[Any, 
             linear[starts["u"] : starts["u"] + n] = objective.linear * scale
         if objective.power is not None:
             linear[starts["t"] : starts["t"] + n] = objective.power * scale * trade**1.5
+    return linear, square
+
+
+def _solve(mandate: Mandate, objective: Objective, elastic: bool) -> tuple[Any, np.ndarray]:
+    """What the solver says, and the limit that each row is of."""
+    import clarabel
+    from scipy import sparse
+
+    n, risk, trade = mandate.count, _typical_risk(mandate), 1.0 / mandate.count
+    names, whole, zeros = _names(mandate), sparse.identity(n, format="csr"), np.zeros(n)
+    starts, width = _starts(mandate, objective), 0
+    for part in starts:
+        starts[part], width = width, width + n
+    if elastic:
+        starts["slack"], width = width, width + len(names)
+
+    equations, most = _linear(mandate, elastic, starts)
+    if "y" in starts:
+        assert mandate.covariance is not None
+        equations.append(_Rows("", {"w": sparse.csr_matrix(_root(mandate.covariance) / risk), "y": -whole}, zeros))
+    for part, centre in (("u", zeros if mandate.held is None else mandate.held), ("v", zeros)):
+        if part in starts:
+            most += [_Rows("", {"w": whole, part: -whole}, centre), _Rows("", {"w": -whole, part: -whole}, -centre)]
+    if elastic:
+        most.append(_Rows("", {"slack": -sparse.identity(len(names), format="csr")}, np.zeros(len(names))))
+    cones, shapes = _curved(mandate, starts, risk, trade)
+    blocks = [_wide(rows, starts, width, names.index(rows.limit) if elastic and rows.limit else None) for rows in equations + most + cones]
+    heights = [block.shape[0] for block in blocks]
+    equal, unequal = sum(heights[: len(equations)]), sum(heights[len(equations) : len(equations) + len(most)])
+    shapes = [clarabel.ZeroConeT(equal)] * (equal > 0) + [clarabel.NonnegativeConeT(unequal)] * (unequal > 0) + shapes
+    levels = np.concatenate([rows.most for rows in equations + most + cones])
+    owners = np.repeat([rows.limit for rows in equations + most + cones], heights)
+
+    linear, square = _costs(mandate, objective if not elastic else None, starts, width, risk, trade)
     settings = clarabel.DefaultSettings()
     settings.verbose, settings.max_threads = False, 1
     settings.tol_gap_abs = settings.tol_gap_rel = settings.tol_feas = 1e-9
