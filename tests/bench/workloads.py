@@ -284,6 +284,11 @@ def best_of(run: Callable[[], Any], rounds: int = 5) -> tuple[float, Any]:
     return best, outcome
 
 
+def resident_mib() -> float:
+    """The memory that this process has now."""
+    return float(next(line.split()[1] for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmRSS"))) / 1024.0
+
+
 def peak_mib() -> float:
     """The most memory that this process has had so far: where the system tells, without that of the process which started it."""
     status = Path("/proc/self/status")
