@@ -250,8 +250,8 @@ def assert_within(result: Result, case: Case, venues: tuple[Venue, ...]) -> None
 
 
 def test_venues_and_what_is_itemised_survive_the_run_folder(tmp_path: Any) -> None:
-    from simulator.report.folders import journal_table
     from simulator.report.records import journal_of
+    from simulator.report.tables import journal_table
 
     broker = plain(participation=0.1, venues=(A, B), levies=(Levy("stamp", "1970-01-01", bps=2.0),))
     result = run(TEN, {0: lambda view: [view.order(100)], 4: lambda view: [view.order(-60)]}, broker)
