@@ -688,14 +688,16 @@ class SimulatedBroker:
     def _put_away(self, orders: Sequence[Working], touched: Sequence[Book]) -> None:
         """Forget the orders that are done, and have the books that were touched set their triggers anew. All eager ones are among *orders*."""
         eager: list[Working] = []
+        singles, special = self._singles, self._special
         for working in orders:
-            if not (working.remaining or working.dormant):
-                if working.id in self._singles:
-                    del self._singles[working.id]
-                    self._open[working.instrument] -= 1
-                    self._special.pop(working.id, None)
-            elif working.is_eager:
-                eager.append(working)
+            if working.remaining or working.dormant:
+                if working.is_eager:
+                    eager.append(working)
+            elif working.id in singles:
+                del singles[working.id]
+                self._open[working.instrument] -= 1
+                if special:
+                    special.pop(working.id, None)
         self._eager = eager
         if touched:
             self._sweep(touched)

@@ -32,12 +32,11 @@ class Working:
     triggered = met = refused = withdrawn = False
     # Units and money that it traded, the commission that it paid, and what the tiers of the tariff asked of it apart from rebates.
     shares = notional = paid = extra = 0.0
-    reason: int = rules.FILLED
     now: int = rules.FILLED
     session = -1
     # Of orders that hang together, see brokers.paths: lots that wait for the parent, that it let go so far, that were lost to others and why, that
     # have traded, and that count as on their way.
-    dormant = released = lost = why_lost = done = counted = whole = 0
+    released = lost = why_lost = done = counted = whole = 0
     parent: Working | None = None
     children: tuple[Working, ...] = ()
     group: Group | None = None
@@ -51,8 +50,9 @@ class Working:
         self.id, self.instrument, self.remaining, self.kind, _, _, self.tif, _, _, self.conditions = order
         self.limit, self.stop, self.sequence = limit, stop, sequence
         self.since = self.until = row
+        self.reason = self.dormant = 0
         # Any bar may fill or end it, wherever its prices are.
-        self.is_eager = self.kind == rules.MARKET or self.tif != rules.GTC or self.is_special
+        self.is_eager = self.kind == rules.MARKET or self.tif != rules.GTC or self.conditions is not None or self.kind > rules.STOP_LIMIT
 
     @property
     def is_special(self) -> bool:
