@@ -123,6 +123,7 @@ if TYPE_CHECKING:
     from simulator.market.indicators import zscore as zscore
     from simulator.market.instruments import Future as Future
     from simulator.market.instruments import Instrument as Instrument
+    from simulator.market.ranks import highest as highest
     from simulator.market.tape import DAY as DAY
     from simulator.market.tape import SECOND as SECOND
     from simulator.market.tape import Bars as Bars
@@ -322,6 +323,7 @@ _HOMES = {
         "zscore"
     ),
     "simulator.market.instruments": "Future Instrument",
+    "simulator.market.ranks": "highest",
     "simulator.market.tape": "DAY SECOND Bars Tape Truth",
     "simulator.market.view": "Bar View",
     "simulator.models.basket_calls": "CallTerms",

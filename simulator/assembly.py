@@ -35,6 +35,7 @@ from simulator.loop.wakes import Alarm, Sleeping, Waking, alarm_of, calls_of
 from simulator.market.actions import chained, traded
 from simulator.market.indicators import Indicator, Readings, sma, std
 from simulator.market.instruments import Instrument
+from simulator.market.ranks import highest
 from simulator.market.tape import DAY, Replay, Tape
 from simulator.market.view import View
 from simulator.ports import Calendar, Clock, Feed, Journal, Sizer, Strategy, Switch
@@ -302,7 +303,7 @@ class _Exercise:
         return {"sma": sma(2), "spread": std(2)}
 
     def on_bars(self, view: View) -> Proposal:
-        return [view.rebalance(np.full(2, 0.2)), view.order(1, kind=OrderKind.LIMIT, limit=1e-3)] if view.row % 2 else ()
+        return [view.rebalance(0.2 * highest(view["close"], 2)), view.order(1, kind=OrderKind.LIMIT, limit=1e-3)] if view.row % 2 else ()
 
 
 def warm_up() -> None:

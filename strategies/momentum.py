@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from simulator import FloatArray, Indicator, IntArray, Past, Proposal, View, returns
+from simulator import FloatArray, Indicator, IntArray, Past, Proposal, View, highest, returns
 
 
 @dataclass(frozen=True)
@@ -42,17 +42,7 @@ class Momentum:
 
     def _wanted(self, momentum: FloatArray, ages: IntArray) -> FloatArray:
         """The share of each instrument at one bar."""
-        weights = self.best(momentum) * (self.invest / self.top)
+        weights = highest(momentum, self.top) * (self.invest / self.top)
         # What has no bar now cannot be traded at a known price: it is left alone.
         weights[ages != 0] = np.nan
         return weights
-
-    def best(self, momentum: FloatArray) -> np.ndarray:
-        """Which instruments are among the best: of equals the first in the list, on every machine. What has no history is not."""
-        falling = -momentum
-        worst = np.partition(falling, self.top - 1)[self.top - 1] if self.top < len(falling) else np.nan
-        if np.isnan(worst):
-            return ~np.isnan(momentum)
-        chosen: np.ndarray = falling < worst
-        chosen[np.flatnonzero(falling == worst)[: self.top - np.count_nonzero(chosen)]] = True
-        return chosen

@@ -200,8 +200,9 @@ class MemoryJournal:
             self.rows += pack(at, SEND, REMARK, wish.instrument, wish.id, 0, 0.0, 0.0, 0.0, 0, 0)
             self.client_ids[wish.id] = wish.words
         else:
-            for instrument in wish.clears.tolist():
-                self.rows += pack(at, SEND, CLEARED, instrument, 0, 0, 0.0, 0.0, 0.0, 0, 0)
+            if len(wish.clears):
+                nothing, no_money = np.zeros(len(wish.clears), np.int64), np.zeros(len(wish.clears))
+                self._batch(at, SEND, CLEARED, nothing, wish.clears, nothing, no_money, no_money, no_money, nothing)
             none, kinds = np.zeros(len(wish)), wish.kinds + 256 * wish.tifs
             self._batch(at, SEND, ORDER, wish.ids, wish.instruments, wish.lots, wish.limits, wish.stops, none, kinds)
 
