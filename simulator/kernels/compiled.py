@@ -100,5 +100,8 @@ for _rule in (
     rules.reduces,
     rules.afford,
     rules.permit,
+    rules.lending,
+    rules.interest,
+    rules.margin_of_lot,
 ):
     rule(_rule)

@@ -31,6 +31,7 @@ from simulator.kernels.batches import (
     review,
     work,
 )
+from simulator.kernels.charges import ACCRUES, CREDIT, WATCHED, accrued, accrued_alone, is_called, is_called_alone
 from simulator.kernels.compiled import compiled, released, rule
 from simulator.kernels.rules import AT_CLOSE, FILLED, MARKET, afford, after, budget, permit, size_of, whole_lots
 from simulator.kernels.tapes import LOT_DOWN, LOT_UP, MULTIPLIER, SIZE, trailing_volume, worth
@@ -43,7 +44,7 @@ Proposed = tuple[Array, Array, Array, Array, Array, Array, Array]
 WEIGHTS, SIGNALS, HOLDINGS, ORDERS = 0, 1, 2, 3
 
 # How a run ended: at the end of the tape, or where only the loop can tell what happens next.
-DONE, CROWDED, UNCOUNTABLE = 0, 1, 2
+DONE, CROWDED, UNCOUNTABLE, CALLED = 0, 1, 2, 3
 
 # What halts a run, and what a halt does, as one row of numbers.
 DRAWDOWN_MAX, DAILY_LOSS_MAX, ON_HALT, RESUME_AFTER = 0, 1, 2, 3
@@ -269,6 +270,8 @@ def run(
     market_at: int,
     maxima: Array,
     halts: Array,
+    charges: Array,
+    borrow: Array,
     cash: float,
     first: int,
     form: int,
@@ -280,7 +283,8 @@ def run(
 
     For WEIGHTS, SIGNALS and HOLDINGS *plan* is (rows, instruments). For ORDERS *orders* are (5, n) whole numbers in the order of their rows, and
     *prices* their limits and stops, (2, n). Fills are (5, n) whole numbers, and (3, n) of price, slippage and commission. Counts are of the orders
-    that were refused, and of the times that trading was halted or went on.
+    that were refused, and of the times that trading was halted or went on. *charges* are those of simulator.kernels.charges, with the yearly rate at
+    which each instrument can be borrowed.
     """
     rows, width = panel.shape[1], panel.shape[2]
     marks, market = panel[5], (panel, sessions, terms, settings)
@@ -293,7 +297,10 @@ def run(
     equity, counts = np.empty(rows), np.zeros(2, np.int64)
     watch = begin_watch(cash, halts)
     status, stopped, filled, last_id, sequence, given = DONE, rows, 0, 0, 0, 0
+    accrues, watched = charges[ACCRUES] != 0.0, charges[WATCHED] != 0.0
     for t in range(rows):
+        if accrues and t > 0 and sessions[t] != sessions[t - 1]:
+            cash = accrued(cash, sessions[t] - sessions[t - 1], lots, marks, t - 1, terms, charges, borrow)
         if ints.shape[1]:
             if form == ORDERS and is_crowded(t, panel, ints):
                 status, stopped = CROWDED, t
@@ -304,8 +311,11 @@ def run(
                 fill_ints, fill_floats = grown(fill_ints, fill_floats, whole(filled), fills)
             fill_ints[:, filled : filled + fills], fill_floats[:, filled : filled + fills] = new_ints, new_floats
             filled += fills
-        value, _ = worth(cash, sizes, marks, t)
+        value, gross = worth(cash, sizes, marks, t)
         equity[t] = value
+        if watched and is_called(value, gross, lots, marks, t, terms, charges):
+            status, stopped = CALLED, t
+            break
         if watch[WATCHES] != 0.0 and look(watch, halts, sessions[t], value):
             counts[1] += 1
 
@@ -389,6 +399,8 @@ def run_single(
     market_at: int,
     maxima: Array,
     halts: Array,
+    charges: Array,
+    borrow: Array,
     cash: float,
     first: int,
     plan: Array,
@@ -406,6 +418,8 @@ def run_single(
     equity, counts = np.empty(rows), np.zeros(2, np.int64)
     watch = begin_watch(cash, halts)
     status, stopped, filled, last_id = DONE, rows, 0, 0
+    accrues, watched = charges[ACCRUES] != 0.0, charges[WATCHED] != 0.0
+    looked_at = accrues or watched
     held, remaining, order = 0, 0, 0
     shares, notional, paid = 0.0, 0.0, 0.0
     worth_of = 0.0
@@ -419,14 +433,26 @@ def run_single(
             while end < rows and (plan[end] == has or not plan[end] == plan[end]):
                 end += 1
             stretch, prices = equity[t:end], marks[t:end]
-            if held != 0:
+            if looked_at and (held < 0 or not cash > 0.0 or charges[CREDIT] != 0.0):
+                for k in range(t, end):
+                    if accrues and k > 0 and sessions[k] != sessions[k - 1]:
+                        cash = accrued_alone(cash, sessions[k] - sessions[k - 1], worth_of, marks[k - 1], charges, borrow)
+                    value = cash + worth_of * marks[k] if held != 0 else cash
+                    equity[k] = value
+                    if watched and is_called_alone(value, abs(worth_of * marks[k]) if held != 0 else 0.0, held, size, marks[k], charges):
+                        status, end = CALLED, k
+                        break
+            elif held != 0:
                 for k in range(end - t):
                     stretch[k] = cash + worth_of * prices[k]
             else:
                 stretch[:] = cash
             t = end
-            if t == rows:
+            if t == rows or status != DONE:
+                stopped = t
                 break
+        if accrues and t > 0 and sessions[t] != sessions[t - 1]:
+            cash = accrued_alone(cash, sessions[t] - sessions[t - 1], worth_of, marks[t - 1], charges, borrow)
         volume = volumes[t]
         if remaining != 0 and volume > 0.0:
             basis = trailing_volume(panel[4], whole(0), t, window) if window > 0 else volume
@@ -468,8 +494,12 @@ def run_single(
                     fill_floats[0, filled], fill_floats[1, filled], fill_floats[2, filled] = got, value * (got - price) + 0.0, due
                     filled += 1
         mark = marks[t]
-        value = cash + worth_of * mark if held != 0 else cash
+        exposed = worth_of * mark if held != 0 else 0.0
+        value = cash + exposed if held != 0 else cash
         equity[t] = value
+        if watched and is_called_alone(value, abs(exposed), held, size, mark, charges):
+            status, stopped = CALLED, t
+            break
         if watch[WATCHES] != 0.0 and look(watch, halts, sessions[t], value):
             counts[1] += 1
         change = 0
