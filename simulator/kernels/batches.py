@@ -124,7 +124,7 @@ def rebalance(
     return n, cleared
 
 
-@compiled
+@rule
 def entries(weights: Array, lots: Array) -> Array:
     """The weights of what is to change sides, long, short or out; NaN for what is on its side already."""
     out = np.empty(weights.shape[0])
@@ -287,7 +287,7 @@ def work(
     return n, noted, kept
 
 
-@compiled
+@rule
 def meet_row(
     row: int,
     market_at: int,
@@ -373,7 +373,7 @@ def priced(
     return got, due, size_of(traded, up, down, multiplier), shares, notional
 
 
-@compiled
+@rule
 def trade_row(
     row: int,
     mark_row: int,
@@ -451,7 +451,7 @@ def trade_row(
     return n
 
 
-@compiled
+@rule
 def look_back(
     row: int,
     sessions: Array,

@@ -32,7 +32,7 @@ from simulator.kernels.batches import (
     work,
 )
 from simulator.kernels.charges import ACCRUES, CREDIT, WATCHED, accrued, accrued_alone, is_called, is_called_alone
-from simulator.kernels.compiled import compiled, released, rule
+from simulator.kernels.compiled import released, rule
 from simulator.kernels.rules import AT_CLOSE, FILLED, MARKET, afford, after, budget, permit, size_of, whole_lots
 from simulator.kernels.tapes import LOT_DOWN, LOT_UP, MULTIPLIER, SIZE, trailing_volume, worth
 
@@ -64,13 +64,13 @@ NO_QUOTA = 2**62
 whole: Any = np.int64
 
 
-@compiled
+@rule
 def floor_of(equity: float, loss_max: float) -> float:
     """The equity below which a loss of the share *loss_max* is exceeded; an infinite share is never."""
     return equity * (1.0 - loss_max) if loss_max < inf else -inf
 
 
-@compiled
+@rule
 def begin_watch(cash: float, halts: Array) -> Array:
     """The watch before the first bar: the starting capital is the highest equity so far, and the end of the session before."""
     watch = np.zeros(WATCH)
@@ -81,7 +81,7 @@ def begin_watch(cash: float, halts: Array) -> Array:
     return watch
 
 
-@compiled
+@rule
 def look(watch: Array, halts: Array, day: int, equity: float) -> bool:
     """Watch one close, as RiskEngine.watch does: whether a halt began or ended with it."""
     daily = halts[DAILY_LOSS_MAX] < inf or halts[RESUME_AFTER] > 0.0
@@ -106,7 +106,7 @@ def look(watch: Array, halts: Array, day: int, equity: float) -> bool:
     return False
 
 
-@compiled
+@rule
 def halt(watch: Array, halts: Array) -> bool:
     """Trading stops."""
     watch[HALTED] = watch[ACTING] = 1.0
@@ -115,7 +115,7 @@ def halt(watch: Array, halts: Array) -> bool:
     return True
 
 
-@compiled
+@rule
 def is_crowded(row: int, panel: Array, ints: Array) -> bool:
     """Whether two orders with prices of their own meet the bar of one instrument: their order in it is then a matter of its path."""
     priced = np.zeros(panel.shape[2], np.int64)
@@ -128,7 +128,7 @@ def is_crowded(row: int, panel: Array, ints: Array) -> bool:
     return False
 
 
-@compiled
+@rule
 def chosen(ints: Array, floats: Array, keep: Array) -> tuple[Array, Array]:
     """The orders of a working batch that are to stay."""
     n = 0
@@ -143,7 +143,7 @@ def chosen(ints: Array, floats: Array, keep: Array) -> tuple[Array, Array]:
     return some_ints, some_floats
 
 
-@compiled
+@rule
 def joined(ints: Array, floats: Array, more_ints: Array, more_floats: Array, m: int) -> tuple[Array, Array]:
     """A working batch with *m* orders behind it."""
     n = ints.shape[1]
@@ -153,7 +153,7 @@ def joined(ints: Array, floats: Array, more_ints: Array, more_floats: Array, m: 
     return all_ints, all_floats
 
 
-@compiled
+@rule
 def withdraw(ints: Array, floats: Array, instruments: Array, newer: int, pending: Array, open_orders: Array) -> tuple[Array, Array]:
     """Take back the orders older than *newer* in these instruments."""
     goes = np.zeros(pending.shape[0], np.int64)
@@ -168,7 +168,7 @@ def withdraw(ints: Array, floats: Array, instruments: Array, newer: int, pending
     return chosen(ints, floats, keep)
 
 
-@compiled
+@rule
 def grown(ints: Array, floats: Array, n: int, more: int) -> tuple[Array, Array]:
     """Room for *more* fills behind the first *n*."""
     size = max(n + more, 2 * ints.shape[1])
@@ -367,7 +367,7 @@ def run(
     return status, stopped, fill_ints[:, :filled].copy(), fill_floats[:, :filled].copy(), equity, counts
 
 
-@compiled
+@rule
 def taken_in(
     ids: Array,
     instruments: Array,
