@@ -75,7 +75,8 @@ def _made(function: Function, nogil: bool = False) -> Function:
     config.CACHE_DIR = CACHE
     try:
         # Nothing in C calls us, and a way in from there costs a tenth of the compiler's time.
-        made: Any = numba.njit(cache=True, nogil=nogil, no_cfunc_wrapper=True)(function)
+        compiler: Any = numba.njit
+        made = compiler(cache=True, nogil=nogil, no_cfunc_wrapper=True)(function)
     finally:
         config.CACHE_DIR = before
     return cast(Function, made)

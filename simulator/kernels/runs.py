@@ -22,19 +22,23 @@ from simulator.kernels.batches import (
     KIND,
     LEVERAGE_MAX,
     REMAINING,
+    SLIP_AMOUNT,
+    SLIP_MODEL,
+    SLIP_WINDOW,
     accept,
+    billed,
     book,
     entries,
     hold,
-    priced,
     rebalance,
     review,
+    tariff_of,
     work,
 )
 from simulator.kernels.charges import ACCRUES, CREDIT, WATCHED, accrued, accrued_alone, is_called, is_called_alone
 from simulator.kernels.compiled import released, rule
-from simulator.kernels.rules import AT_CLOSE, FILLED, MARKET, afford, after, budget, permit, size_of, whole_lots
-from simulator.kernels.tapes import LOT_DOWN, LOT_UP, MULTIPLIER, SIZE, trailing_volume, worth
+from simulator.kernels.rules import AT_CLOSE, FILLED, MARKET, SQUARE_ROOT, VOLUME_SHARE, afford, after, budget, permit, size_of, slip, whole_lots
+from simulator.kernels.tapes import LOT_DOWN, LOT_UP, MULTIPLIER, SIZE, impact_of, trailing_volume, worth
 
 Array = Any
 # Orders as columns: instruments, lots, kinds, times in force, limits, stops, and the instruments in which older ones are cancelled.
@@ -62,6 +66,8 @@ NO_QUOTA = 2**62
 
 # In compiled code a number that is written out is a type of its own, for which numba would compile each kernel that it is given to once more.
 whole: Any = np.int64
+# A place that cannot be below 0, which Python would count from the end: nothing is to be looked up before it is used.
+at: Any = np.uint64
 
 
 @rule
@@ -390,6 +396,37 @@ def taken_in(
     return joined(ints, floats, more_ints, more_floats, m)
 
 
+# Bars that are looked at together in the search for the next one that matters.
+STRIDE = 16
+
+
+@rule
+def passed(plan: Array, has: float, row: int, cash: float, worth_of: float, marks: Array, equity: Array) -> int:
+    """Note equity from *row* on, up to the row at which a plan asks for something else than there is; the number of rows where none does.
+
+    Bars are taken several at a time, with no way out in between: so the compiler makes vector instructions of them, and the processor has less to
+    guess. What is noted of rows beyond the one that is returned means nothing.
+    """
+    rows = plan.shape[0]
+    while row + STRIDE <= rows:
+        if has != 0.0:
+            for k in range(STRIDE):
+                equity[at(row + k)] = cash + worth_of * marks[at(row + k)]
+        else:
+            for k in range(STRIDE):
+                equity[at(row + k)] = cash
+        changes = 0
+        for k in range(STRIDE):
+            changes += int(plan[at(row + k)] < has) | int(plan[at(row + k)] > has)
+        if changes != 0:
+            break
+        row += STRIDE
+    while row < rows and (plan[row] == has or not plan[row] == plan[row]):
+        equity[row] = cash + worth_of * marks[row] if has != 0.0 else cash
+        row += 1
+    return row
+
+
 @released
 def run_single(
     panel: Array,
@@ -414,6 +451,7 @@ def run_single(
     up, down, multiplier, size = terms[0, LOT_UP], terms[0, LOT_DOWN], terms[0, MULTIPLIER], terms[0, SIZE]
     cap, window = settings[CAP], int(settings[BASIS_WINDOW])
     cash_account = settings[CASH_ACCOUNT] != 0.0
+    model, amount, slip_window, tariff = int(settings[SLIP_MODEL]), settings[SLIP_AMOUNT], int(settings[SLIP_WINDOW]), tariff_of(settings)
     fill_ints, fill_floats = np.empty((5, 1024), np.int64), np.empty((3, 1024))
     equity, counts = np.empty(rows), np.zeros(2, np.int64)
     watch = begin_watch(cash, halts)
@@ -428,11 +466,11 @@ def run_single(
     while t < rows:
         if remaining == 0 and watch[WATCHES] == 0.0:
             # Nothing is open and nothing watched: on to the next close that asks for something else.
-            has = size_of(held, up, down, 1.0)
-            end = max(t, min(first, rows))
-            while end < rows and (plan[end] == has or not plan[end] == plan[end]):
+            end = t
+            while end < first and end < rows:
+                equity[end] = cash
                 end += 1
-            stretch, prices = equity[t:end], marks[t:end]
+            end = passed(plan, size_of(held, up, down, 1.0), end, cash, worth_of, marks, equity)
             if looked_at and (held < 0 or not cash > 0.0 or charges[CREDIT] != 0.0):
                 for k in range(t, end):
                     if accrues and k > 0 and sessions[k] != sessions[k - 1]:
@@ -442,11 +480,6 @@ def run_single(
                     if watched and is_called_alone(value, abs(worth_of * marks[k]) if held != 0 else 0.0, held, size, marks[k], charges):
                         status, end = CALLED, k
                         break
-            elif held != 0:
-                for k in range(end - t):
-                    stretch[k] = cash + worth_of * prices[k]
-            else:
-                stretch[:] = cash
             t = end
             if t == rows or status != DONE:
                 stopped = t
@@ -460,9 +493,13 @@ def run_single(
             if take > 0:
                 traded = take if remaining > 0 else -take
                 price, bill = at_market[t], (shares, notional, paid)
-                got, due, value, shares_then, notional_then = priced(
-                    t, whole(0), traded, price, True, False, nan, whole(0), bill, panel, sessions, terms, settings
-                )
+                share, sigma, days = nan, nan, nan
+                if model == VOLUME_SHARE:
+                    share = size_of(take, up, down, 1.0) / volume
+                elif model == SQUARE_ROOT:
+                    sigma, days = impact_of(sessions, panel, whole(0), t, slip_window, size_of(take, up, down, 1.0))
+                got = slip(price, traded > 0, False, nan, model, amount, share, sigma, days)
+                due, value, shares_then, notional_then = billed(traded, got, bill, up, down, multiplier, tariff)
                 mark = marks[t - 1]
                 verdict, _, _ = afford(
                     cash_account,
