@@ -15,7 +15,7 @@ from small_markets import daily, flat, plain
 
 from brokers.costs import Commission
 from brokers.slippage import Slippage
-from simulator import Account, Financing, Limits, Loan, Margin, Order, Proposal, Strategy, Tape, Twap, View
+from simulator import Account, Financing, Indicator, Limits, Loan, Margin, Order, Past, Proposal, Strategy, Tape, Twap, View, sma
 from simulator.assembly import assemble, drive
 from simulator.book.fills import Booking
 from simulator.kernels import rules, runs
@@ -260,4 +260,38 @@ def test_built_in_strategies_state_as_arrays_what_they_do_bar_by_bar(strategy: S
     by_loop, whole = Result(tape, session.journal, account.cash, len(tape)), run_whole(tape, strategy, broker, account, case.limits)  # type: ignore[arg-type]
     assert whole is not None
     assert len(by_loop.fills) > 10
+    compare(tape, by_loop, whole)
+
+
+@dataclass(frozen=True)
+class Above:
+    """So many units while the close is above its mean."""
+
+    units: float
+
+    def indicators(self) -> dict[str, Indicator]:
+        return {"mean": sma(7)}
+
+    def holdings(self, past: Past) -> np.ndarray:
+        return np.where(past["close"] > past["mean"], self.units, 0.0)
+
+    def on_bars(self, view: View) -> Proposal:
+        return view.hold(np.where(view["close"] > view["mean"], self.units, 0.0))
+
+
+@pytest.mark.parametrize("daily", [True, False])
+@pytest.mark.parametrize("units", [5.0, 300.0, -30.0])
+@pytest.mark.parametrize(
+    "financing", [Financing(debit=0.0, credit=0.05), Financing(debit=0.5), Financing(borrow=0.4, rebate=0.1, day_count="act/365")]
+)
+def test_one_instrument_accrues_what_the_loop_accrues_before_and_between_its_trades(units: float, financing: Financing, daily: bool) -> None:
+    case = replace(NAMED, width=1, missing=0.0, daily=daily, cash=1e4, leverage=inf, participation=1.0, limits=Limits())
+    tape, broker, account = case.tape(), case.broker(), case.owner()
+    session, feed = assemble(tape, Above(units), broker=broker, account=account, limits=case.limits, financing=financing)
+    drive(session, feed, len(tape))
+    by_loop = Result(tape, session.journal, account.cash, len(tape))  # type: ignore[arg-type]
+    whole = run_whole(tape, Above(units), broker, account, case.limits, financing=financing)
+    assert whole is not None
+    assert len(by_loop.fills) > 10
+    assert np.count_nonzero(by_loop.journal_table()["kind"] == rows.BOOKED) > 3 or (financing.credit == 0.0 and units == 5.0)
     compare(tape, by_loop, whole)
