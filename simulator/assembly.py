@@ -33,7 +33,7 @@ from simulator.loop.store import Header, SqliteJournal
 from simulator.loop.switches import FileSwitch, RecordedSwitch
 from simulator.loop.wakes import Alarm, Sleeping, Waking, alarm_of, calls_of
 from simulator.market.actions import chained, traded
-from simulator.market.indicators import Indicator, Readings, sma, std
+from simulator.market.indicators import Indicator, Readings, sma
 from simulator.market.instruments import Instrument
 from simulator.market.ranks import highest
 from simulator.market.tape import DAY, Replay, Tape
@@ -297,17 +297,20 @@ def carry_out(
 
 
 class _Exercise:
-    """Sends a batch and a single order, so that each kernel is called."""
+    """Sends a batch and a single order, so that each kernel is called that nearly every run needs."""
 
     def indicators(self) -> dict[str, Indicator]:
-        return {"sma": sma(2), "spread": std(2)}
+        return {"sma": sma(2)}
 
     def on_bars(self, view: View) -> Proposal:
         return [view.rebalance(0.2 * highest(view["close"], 2)), view.order(1, kind=OrderKind.LIMIT, limit=1e-3)] if view.row % 2 else ()
 
 
 def warm_up() -> None:
-    """Compile every kernel now, if that was not done on this machine yet, so that no run has to wait for it. Takes seconds once, then nothing."""
+    """Compile now what nearly every run needs, if that was not done on this machine yet. Takes seconds once, then nothing.
+
+    Sweeps, and indicators other than means and returns, compile their own kernels when they are first asked for.
+    """
     price = np.full((8, 2), 100.0)
     tape = Tape.of([Instrument("A"), Instrument("B")], np.arange(1, 9) * DAY, price, price, price, price, price * 1000, interval=DAY)
     settings = {"volume_basis": "trailing", "slippage": {"model": "square_root"}}

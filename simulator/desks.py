@@ -17,7 +17,7 @@ from simulator import assembly, scenarios
 from simulator.book.orders import FloatArray, IntArray
 from simulator.errors import PluginError, SimulatorError
 from simulator.loop.journal import FILL, times_to_rows
-from simulator.loop.whole import Whole, form_of, is_charged, run_whole
+from simulator.loop.whole import Whole, form_of, run_whole
 from simulator.market.actions import Actions
 from simulator.market.indicators import Readings
 from simulator.market.tape import Tape
@@ -177,10 +177,7 @@ class Desk:
             known = None
         readings = loaded.readings = Readings(tape, strategy.indicators() if hasattr(strategy, "indicators") else {}, known)
         readings.catch_up()
-        whole = run_whole(tape, strategy, broker, scenario.account, scenario.risk, readings)
-        if whole is not None and is_charged(whole, tape, scenario.account, scenario.financing, scenario.margin):
-            return None
-        return whole
+        return run_whole(tape, strategy, broker, scenario.account, scenario.risk, readings, scenario.financing, scenario.margin)
 
     def _check(self, scenario: Scenario, tape: Tape, whole: Whole) -> None:
         """Run the loop as well, and refuse arrays that trade otherwise."""

@@ -164,14 +164,14 @@ def test_a_sweep_goes_by_a_metric_that_there_is(tmp_path: Path) -> None:
     ("overrides", "compiled"),
     [
         ([], True),
-        (["financing.debit=0.06"], False),
-        (["financing.credit=0.01"], False),
+        (["financing.debit=0.06"], True),
+        (["financing.credit=0.01"], True),
         (["financing.debit=0.06", "account.kind=cash"], True),
         (["margin.maintenance_long=1.0"], False),
     ],
 )
-def test_a_trial_that_owes_something_is_run_by_the_loop(tmp_path: Path, overrides: list[str], compiled: bool) -> None:
-    """Compiled code knows no interest and no margin: a purchase for all of equity overdraws the account where it fills above the close."""
+def test_a_trial_that_owes_something_runs_compiled_until_it_is_called_for_margin(tmp_path: Path, overrides: list[str], compiled: bool) -> None:
+    """A purchase for all of equity overdraws the account where it fills above the close."""
     source, settings = scenario(tmp_path, "moving_average_cross"), ("strategy.fast=5", "strategy.slow=20")
     (trial,) = sweeps.sweep(source, [settings], overrides=overrides).trials
     assert trial.compiled == compiled

@@ -13,6 +13,7 @@ from typing import Final, Literal
 from simulator.book.fills import Booked, Booking, Event
 from simulator.book.portfolio import Portfolio
 from simulator.errors import ScenarioError, nearest
+from simulator.kernels import rules
 from simulator.market.instruments import Future
 from simulator.market.tape import Bars, Tape
 
@@ -77,6 +78,16 @@ class Financing:
     def accrues(self) -> bool:
         """Whether anything can ever be charged or paid."""
         return any((self.borrow, self.rebate, self.debit, self.credit)) or any(loan.rate for loan in self.loans)
+
+    @property
+    def is_steady(self) -> bool:
+        """Whether its terms are the same on every day, and shares never run out."""
+        return all(loan.since is None and loan.available == inf for loan in self.loans)
+
+    @property
+    def basis(self) -> float:
+        """How many days are a year."""
+        return 365.0 if self.day_count == "act/365" else 360.0
 
     def squeezed(self, symbols: Sequence[str], rate: float, available: float, since: date) -> Financing:
         """The same terms, but from *since* on these *symbols* cost at least *rate* a year, and at most so many shares of each are *available*."""
@@ -152,7 +163,7 @@ class Accruals:
         tape = portfolio.bars.tape
         self.portfolio, self.lending = portfolio, Lending(financing, tape)
         self._terms = financing
-        self._basis = 365.0 if financing.day_count == "act/365" else 360.0
+        self._basis = financing.basis
         self._futures = frozenset(i for i, x in enumerate(tape.instruments) if isinstance(x, Future))
         self._lots = [tuple(row) for row in tape.terms[:, :3].tolist()]
         self._day: int | None = None
@@ -168,22 +179,19 @@ class Accruals:
             return
         portfolio, terms, last = self.portfolio, self._terms, bars.session
         years = (last - first) / self._basis
-        owed: list[float] = []
         # Before anything is booked: what one short costs does not depend on what another did.
-        cash = portfolio.cash
+        free = portfolio.cash
         for i in range(portfolio.width):
             if portfolio.sizes[i] < 0.0 and i not in self._futures:
                 price = portfolio.mark_of(i)
-                owed.append(-float(portfolio.sizes[i]) * price)
+                free -= -float(portfolio.sizes[i]) * price
                 # In its own currency, where the account counts in another.
-                up, down, multiplier = self._lots[i]
-                value = -int(portfolio.lots[i]) * up / down * multiplier * price
-                fee = value * self.lending.rate_days(i, first, last) / self._basis
+                value = rules.size_of(-int(portfolio.lots[i]), *self._lots[i]) * price
+                fee, rebate = rules.lending(value, self.lending.rate_days(i, first, last), terms.rebate, years, self._basis)
                 if fee:
                     yield Booked(Booking.BORROW, i, -fee, price=price)
                 if terms.rebate:
-                    yield Booked(Booking.REBATE, i, value * terms.rebate * years, price=price)
-        free = fsum([cash, *(-value for value in owed)])
-        interest = free * (terms.credit if free > 0.0 else terms.debit) * years
+                    yield Booked(Booking.REBATE, i, rebate, price=price)
+        interest = rules.interest(free, terms.debit, terms.credit, years)
         if interest:
             yield Booked(Booking.INTEREST, -1, interest, price=free)

@@ -28,6 +28,7 @@ from simulator.kernels.rules import (
     SQUARE_ROOT,
     STOP_LIMIT,
     VOLUME_CAP,
+    VOLUME_SHARE,
     afford,
     after,
     budget,
@@ -124,7 +125,7 @@ def rebalance(
     return n, cleared
 
 
-@compiled
+@rule
 def entries(weights: Array, lots: Array) -> Array:
     """The weights of what is to change sides, long, short or out; NaN for what is on its side already."""
     out = np.empty(weights.shape[0])
@@ -287,7 +288,7 @@ def work(
     return n, noted, kept
 
 
-@compiled
+@rule
 def meet_row(
     row: int,
     market_at: int,
@@ -361,19 +362,41 @@ def priced(
     got = price
     if taker:
         model = int(settings[SLIP_MODEL])
-        share = size_of(taken + take, up, down, 1.0) / panel[4, row, i]
-        sigma, days = nan, nan
-        if model == SQUARE_ROOT:
+        share, sigma, days = nan, nan, nan
+        if model == VOLUME_SHARE:
+            share = size_of(taken + take, up, down, 1.0) / panel[4, row, i]
+        elif model == SQUARE_ROOT:
             sigma, days = impact_of(sessions, panel, i, row, int(settings[SLIP_WINDOW]), size_of(take, up, down, 1.0))
         got = slip(price, traded > 0, capped, limit, model, settings[SLIP_AMOUNT], share, sigma, days)
+    due, value, shares, notional = billed(traded, got, bill, up, down, multiplier, tariff_of(settings))
+    return got, due, value, shares, notional
+
+
+@rule
+def tariff_of(settings: Array) -> tuple[float, float, float, float, float, bool]:
+    """The numbers of a commission: per share, per order, rate, minimum, maximum, and whether it is in whole cents."""
+    return settings[PER_SHARE], settings[PER_ORDER], settings[FEE_RATE], settings[LEAST], settings[MOST], settings[CENTS] != 0.0
+
+
+@rule
+def billed(
+    traded: int,
+    price: float,
+    bill: tuple[float, float, float],
+    up: float,
+    down: float,
+    multiplier: float,
+    tariff: tuple[float, float, float, float, float, bool],
+) -> tuple[float, float, float, float]:
+    """What a fill puts on the bill of its order: (commission due, value at a price of 1, shares and notional of the order by now)."""
+    take = abs(traded)
     shares = bill[0] + size_of(take, up, down, 1.0)
-    notional = bill[1] + size_of(take, up, down, multiplier) * got
-    per_share, per_order, rate, cents = settings[PER_SHARE], settings[PER_ORDER], settings[FEE_RATE], settings[CENTS] != 0.0
-    due = fee(shares, notional, bill[2], per_share, per_order, rate, settings[LEAST], settings[MOST], cents)
-    return got, due, size_of(traded, up, down, multiplier), shares, notional
+    notional = bill[1] + size_of(take, up, down, multiplier) * price
+    due = fee(shares, notional, bill[2], tariff[0], tariff[1], tariff[2], tariff[3], tariff[4], tariff[5])
+    return due, size_of(traded, up, down, multiplier), shares, notional
 
 
-@compiled
+@rule
 def trade_row(
     row: int,
     mark_row: int,
@@ -451,7 +474,7 @@ def trade_row(
     return n
 
 
-@compiled
+@rule
 def look_back(
     row: int,
     sessions: Array,

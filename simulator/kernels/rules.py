@@ -417,3 +417,22 @@ def permit(
     if leverage_max < inf and not (gross_then <= leverage_max * equity):
         return LEVERAGE, gross, net
     return FILLED, gross_then, net_then
+
+
+def lending(value: float, rate_days: float, rebate: float, years: float, basis: float) -> tuple[float, float]:
+    """What a short position of this market value costs and earns over some days: (fee, rebate).
+
+    *rate_days* is the fee's yearly rate added up over the days, *basis* how many days are a year, and *years* the days in these.
+    """
+    return value * rate_days / basis, value * rebate * years
+
+
+def interest(free: float, debit: float, credit: float, years: float) -> float:
+    """What cash earns, or below 0 costs: *free* is cash less the value of what is short."""
+    return free * (credit if free > 0.0 else debit) * years
+
+
+def margin_of_lot(share: float, size: float, mark: float) -> float:
+    """The margin of one lot, as a *share* of its value. What has no price yet needs nothing."""
+    value = share * size * mark
+    return value if value > 0.0 else 0.0

@@ -22,18 +22,23 @@ from simulator.kernels.batches import (
     KIND,
     LEVERAGE_MAX,
     REMAINING,
+    SLIP_AMOUNT,
+    SLIP_MODEL,
+    SLIP_WINDOW,
     accept,
+    billed,
     book,
     entries,
     hold,
-    priced,
     rebalance,
     review,
+    tariff_of,
     work,
 )
-from simulator.kernels.compiled import compiled, released, rule
-from simulator.kernels.rules import AT_CLOSE, FILLED, MARKET, afford, after, budget, permit, size_of, whole_lots
-from simulator.kernels.tapes import LOT_DOWN, LOT_UP, MULTIPLIER, SIZE, trailing_volume, worth
+from simulator.kernels.charges import ACCRUES, CREDIT, WATCHED, accrued, accrued_alone, is_called, is_called_alone
+from simulator.kernels.compiled import released, rule
+from simulator.kernels.rules import AT_CLOSE, FILLED, MARKET, SQUARE_ROOT, VOLUME_SHARE, afford, after, budget, permit, size_of, slip, whole_lots
+from simulator.kernels.tapes import LOT_DOWN, LOT_UP, MULTIPLIER, SIZE, impact_of, trailing_volume, worth
 
 Array = Any
 # Orders as columns: instruments, lots, kinds, times in force, limits, stops, and the instruments in which older ones are cancelled.
@@ -43,7 +48,7 @@ Proposed = tuple[Array, Array, Array, Array, Array, Array, Array]
 WEIGHTS, SIGNALS, HOLDINGS, ORDERS = 0, 1, 2, 3
 
 # How a run ended: at the end of the tape, or where only the loop can tell what happens next.
-DONE, CROWDED, UNCOUNTABLE = 0, 1, 2
+DONE, CROWDED, UNCOUNTABLE, CALLED = 0, 1, 2, 3
 
 # What halts a run, and what a halt does, as one row of numbers.
 DRAWDOWN_MAX, DAILY_LOSS_MAX, ON_HALT, RESUME_AFTER = 0, 1, 2, 3
@@ -61,15 +66,17 @@ NO_QUOTA = 2**62
 
 # In compiled code a number that is written out is a type of its own, for which numba would compile each kernel that it is given to once more.
 whole: Any = np.int64
+# A place that cannot be below 0, which Python would count from the end: nothing is to be looked up before it is used.
+at: Any = np.uint64
 
 
-@compiled
+@rule
 def floor_of(equity: float, loss_max: float) -> float:
     """The equity below which a loss of the share *loss_max* is exceeded; an infinite share is never."""
     return equity * (1.0 - loss_max) if loss_max < inf else -inf
 
 
-@compiled
+@rule
 def begin_watch(cash: float, halts: Array) -> Array:
     """The watch before the first bar: the starting capital is the highest equity so far, and the end of the session before."""
     watch = np.zeros(WATCH)
@@ -80,7 +87,7 @@ def begin_watch(cash: float, halts: Array) -> Array:
     return watch
 
 
-@compiled
+@rule
 def look(watch: Array, halts: Array, day: int, equity: float) -> bool:
     """Watch one close, as RiskEngine.watch does: whether a halt began or ended with it."""
     daily = halts[DAILY_LOSS_MAX] < inf or halts[RESUME_AFTER] > 0.0
@@ -105,7 +112,7 @@ def look(watch: Array, halts: Array, day: int, equity: float) -> bool:
     return False
 
 
-@compiled
+@rule
 def halt(watch: Array, halts: Array) -> bool:
     """Trading stops."""
     watch[HALTED] = watch[ACTING] = 1.0
@@ -114,7 +121,7 @@ def halt(watch: Array, halts: Array) -> bool:
     return True
 
 
-@compiled
+@rule
 def is_crowded(row: int, panel: Array, ints: Array) -> bool:
     """Whether two orders with prices of their own meet the bar of one instrument: their order in it is then a matter of its path."""
     priced = np.zeros(panel.shape[2], np.int64)
@@ -127,7 +134,7 @@ def is_crowded(row: int, panel: Array, ints: Array) -> bool:
     return False
 
 
-@compiled
+@rule
 def chosen(ints: Array, floats: Array, keep: Array) -> tuple[Array, Array]:
     """The orders of a working batch that are to stay."""
     n = 0
@@ -142,7 +149,7 @@ def chosen(ints: Array, floats: Array, keep: Array) -> tuple[Array, Array]:
     return some_ints, some_floats
 
 
-@compiled
+@rule
 def joined(ints: Array, floats: Array, more_ints: Array, more_floats: Array, m: int) -> tuple[Array, Array]:
     """A working batch with *m* orders behind it."""
     n = ints.shape[1]
@@ -152,7 +159,7 @@ def joined(ints: Array, floats: Array, more_ints: Array, more_floats: Array, m: 
     return all_ints, all_floats
 
 
-@compiled
+@rule
 def withdraw(ints: Array, floats: Array, instruments: Array, newer: int, pending: Array, open_orders: Array) -> tuple[Array, Array]:
     """Take back the orders older than *newer* in these instruments."""
     goes = np.zeros(pending.shape[0], np.int64)
@@ -167,7 +174,7 @@ def withdraw(ints: Array, floats: Array, instruments: Array, newer: int, pending
     return chosen(ints, floats, keep)
 
 
-@compiled
+@rule
 def grown(ints: Array, floats: Array, n: int, more: int) -> tuple[Array, Array]:
     """Room for *more* fills behind the first *n*."""
     size = max(n + more, 2 * ints.shape[1])
@@ -269,6 +276,8 @@ def run(
     market_at: int,
     maxima: Array,
     halts: Array,
+    charges: Array,
+    borrow: Array,
     cash: float,
     first: int,
     form: int,
@@ -280,7 +289,8 @@ def run(
 
     For WEIGHTS, SIGNALS and HOLDINGS *plan* is (rows, instruments). For ORDERS *orders* are (5, n) whole numbers in the order of their rows, and
     *prices* their limits and stops, (2, n). Fills are (5, n) whole numbers, and (3, n) of price, slippage and commission. Counts are of the orders
-    that were refused, and of the times that trading was halted or went on.
+    that were refused, and of the times that trading was halted or went on. *charges* are those of simulator.kernels.charges, with the yearly rate at
+    which each instrument can be borrowed.
     """
     rows, width = panel.shape[1], panel.shape[2]
     marks, market = panel[5], (panel, sessions, terms, settings)
@@ -293,7 +303,10 @@ def run(
     equity, counts = np.empty(rows), np.zeros(2, np.int64)
     watch = begin_watch(cash, halts)
     status, stopped, filled, last_id, sequence, given = DONE, rows, 0, 0, 0, 0
+    accrues, watched = charges[ACCRUES] != 0.0, charges[WATCHED] != 0.0
     for t in range(rows):
+        if accrues and t > 0 and sessions[t] != sessions[t - 1]:
+            cash = accrued(cash, sessions[t] - sessions[t - 1], lots, marks, t - 1, terms, charges, borrow)
         if ints.shape[1]:
             if form == ORDERS and is_crowded(t, panel, ints):
                 status, stopped = CROWDED, t
@@ -304,8 +317,11 @@ def run(
                 fill_ints, fill_floats = grown(fill_ints, fill_floats, whole(filled), fills)
             fill_ints[:, filled : filled + fills], fill_floats[:, filled : filled + fills] = new_ints, new_floats
             filled += fills
-        value, _ = worth(cash, sizes, marks, t)
+        value, gross = worth(cash, sizes, marks, t)
         equity[t] = value
+        if watched and is_called(value, gross, lots, marks, t, terms, charges):
+            status, stopped = CALLED, t
+            break
         if watch[WATCHES] != 0.0 and look(watch, halts, sessions[t], value):
             counts[1] += 1
 
@@ -357,7 +373,7 @@ def run(
     return status, stopped, fill_ints[:, :filled].copy(), fill_floats[:, :filled].copy(), equity, counts
 
 
-@compiled
+@rule
 def taken_in(
     ids: Array,
     instruments: Array,
@@ -380,6 +396,37 @@ def taken_in(
     return joined(ints, floats, more_ints, more_floats, m)
 
 
+# Bars that are looked at together in the search for the next one that matters.
+STRIDE = 16
+
+
+@rule
+def passed(plan: Array, has: float, row: int, cash: float, worth_of: float, marks: Array, equity: Array) -> int:
+    """Note equity from *row* on, up to the row at which a plan asks for something else than there is; the number of rows where none does.
+
+    Bars are taken several at a time, with no way out in between: so the compiler makes vector instructions of them, and the processor has less to
+    guess. What is noted of rows beyond the one that is returned means nothing.
+    """
+    rows = plan.shape[0]
+    while row + STRIDE <= rows:
+        if has != 0.0:
+            for k in range(STRIDE):
+                equity[at(row + k)] = cash + worth_of * marks[at(row + k)]
+        else:
+            for k in range(STRIDE):
+                equity[at(row + k)] = cash
+        changes = 0
+        for k in range(STRIDE):
+            changes += int(plan[at(row + k)] < has) | int(plan[at(row + k)] > has)
+        if changes != 0:
+            break
+        row += STRIDE
+    while row < rows and (plan[row] == has or not plan[row] == plan[row]):
+        equity[row] = cash + worth_of * marks[row] if has != 0.0 else cash
+        row += 1
+    return row
+
+
 @released
 def run_single(
     panel: Array,
@@ -389,6 +436,8 @@ def run_single(
     market_at: int,
     maxima: Array,
     halts: Array,
+    charges: Array,
+    borrow: Array,
     cash: float,
     first: int,
     plan: Array,
@@ -402,10 +451,13 @@ def run_single(
     up, down, multiplier, size = terms[0, LOT_UP], terms[0, LOT_DOWN], terms[0, MULTIPLIER], terms[0, SIZE]
     cap, window = settings[CAP], int(settings[BASIS_WINDOW])
     cash_account = settings[CASH_ACCOUNT] != 0.0
+    model, amount, slip_window, tariff = int(settings[SLIP_MODEL]), settings[SLIP_AMOUNT], int(settings[SLIP_WINDOW]), tariff_of(settings)
     fill_ints, fill_floats = np.empty((5, 1024), np.int64), np.empty((3, 1024))
     equity, counts = np.empty(rows), np.zeros(2, np.int64)
     watch = begin_watch(cash, halts)
     status, stopped, filled, last_id = DONE, rows, 0, 0
+    accrues, watched = charges[ACCRUES] != 0.0, charges[WATCHED] != 0.0
+    looked_at = accrues or watched
     held, remaining, order = 0, 0, 0
     shares, notional, paid = 0.0, 0.0, 0.0
     worth_of = 0.0
@@ -414,19 +466,26 @@ def run_single(
     while t < rows:
         if remaining == 0 and watch[WATCHES] == 0.0:
             # Nothing is open and nothing watched: on to the next close that asks for something else.
-            has = size_of(held, up, down, 1.0)
-            end = max(t, min(first, rows))
-            while end < rows and (plan[end] == has or not plan[end] == plan[end]):
+            end = t
+            while end < first and end < rows:
+                equity[end] = cash
                 end += 1
-            stretch, prices = equity[t:end], marks[t:end]
-            if held != 0:
-                for k in range(end - t):
-                    stretch[k] = cash + worth_of * prices[k]
-            else:
-                stretch[:] = cash
+            end = passed(plan, size_of(held, up, down, 1.0), end, cash, worth_of, marks, equity)
+            if looked_at and (held < 0 or not cash > 0.0 or charges[CREDIT] != 0.0):
+                for k in range(t, end):
+                    if accrues and k > 0 and sessions[k] != sessions[k - 1]:
+                        cash = accrued_alone(cash, sessions[k] - sessions[k - 1], worth_of, marks[k - 1], charges, borrow)
+                    value = cash + worth_of * marks[k] if held != 0 else cash
+                    equity[k] = value
+                    if watched and is_called_alone(value, abs(worth_of * marks[k]) if held != 0 else 0.0, held, size, marks[k], charges):
+                        status, end = CALLED, k
+                        break
             t = end
-            if t == rows:
+            if t == rows or status != DONE:
+                stopped = t
                 break
+        if accrues and t > 0 and sessions[t] != sessions[t - 1]:
+            cash = accrued_alone(cash, sessions[t] - sessions[t - 1], worth_of, marks[t - 1], charges, borrow)
         volume = volumes[t]
         if remaining != 0 and volume > 0.0:
             basis = trailing_volume(panel[4], whole(0), t, window) if window > 0 else volume
@@ -434,9 +493,13 @@ def run_single(
             if take > 0:
                 traded = take if remaining > 0 else -take
                 price, bill = at_market[t], (shares, notional, paid)
-                got, due, value, shares_then, notional_then = priced(
-                    t, whole(0), traded, price, True, False, nan, whole(0), bill, panel, sessions, terms, settings
-                )
+                share, sigma, days = nan, nan, nan
+                if model == VOLUME_SHARE:
+                    share = size_of(take, up, down, 1.0) / volume
+                elif model == SQUARE_ROOT:
+                    sigma, days = impact_of(sessions, panel, whole(0), t, slip_window, size_of(take, up, down, 1.0))
+                got = slip(price, traded > 0, False, nan, model, amount, share, sigma, days)
+                due, value, shares_then, notional_then = billed(traded, got, bill, up, down, multiplier, tariff)
                 mark = marks[t - 1]
                 verdict, _, _ = afford(
                     cash_account,
@@ -468,8 +531,12 @@ def run_single(
                     fill_floats[0, filled], fill_floats[1, filled], fill_floats[2, filled] = got, value * (got - price) + 0.0, due
                     filled += 1
         mark = marks[t]
-        value = cash + worth_of * mark if held != 0 else cash
+        exposed = worth_of * mark if held != 0 else 0.0
+        value = cash + exposed if held != 0 else cash
         equity[t] = value
+        if watched and is_called_alone(value, abs(exposed), held, size, mark, charges):
+            status, stopped = CALLED, t
+            break
         if watch[WATCHES] != 0.0 and look(watch, halts, sessions[t], value):
             counts[1] += 1
         change = 0

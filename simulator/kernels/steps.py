@@ -104,44 +104,54 @@ def advance(code: int, state: State, a: float, b: float, c: float, d: float) -> 
 
 
 def sma(state: State, a: float, b: float, c: float, d: float) -> float:
-    """The mean of the window.
-
-    The state keeps the window's sum and, apart, its rounding error, recovered after each addition by Knuth's two-sum. Together they are exact, until
-    a rounding error is itself rounded; then the window is summed again. One function without calls: it is the hottest of all.
-    """
-    window, slot, total, error = state[WINDOW], RING + int(state[AT]), state[VALUES], state[VALUES + 1]
+    """The mean of the window. The state keeps the window's sum and, apart, its rounding error, see `moved`."""
+    window, slot = state[WINDOW], RING + int(state[AT])
     old = state[slot]
     state[slot] = a
-    more = total + a
-    back = more - total
-    gained = (total - (more - back)) + (a - back)
-    new = more - old
-    back = new - more
-    dropped = (more - (new - back)) - (old + back)
-    slip = gained + dropped
-    kept = error + slip
-    # A sum is exact if and only if either summand comes back when the other is taken away.
-    if not (slip - gained == dropped and slip - dropped == gained and kept - error == slip and kept - slip == error and state[VALUES + 2] == 0.0):
-        new, kept, lossy, count = 0.0, 0.0, 0.0, int(window)
-        for k in range(count):
-            j = slot + 1 + k
-            x = state[j if j < RING + count else j - count]
-            total = new
-            new = total + x
-            back = new - total
-            slip = (total - (new - back)) + (x - back)
-            error = kept
-            kept = error + slip
-            # What even this sum cannot hold must not linger: sum again next time.
-            if not (kept - error == slip and kept - slip == error):
-                lossy = 1.0
-        state[VALUES + 2] = lossy
-    state[VALUES] = new
-    state[VALUES + 1] = kept
+    total, error, exact = moved(state[VALUES], state[VALUES + 1], a, old)
+    if not (exact and state[VALUES + 2] == 0.0):
+        total, error, state[VALUES + 2] = summed(state, slot)
+    state[VALUES] = total
+    state[VALUES + 1] = error
     at, seen = state[AT] + 1.0, state[SEEN] + 1.0
     state[AT] = at if at < window else 0.0
     state[SEEN] = seen
-    return (new + kept) / window if seen >= window else nan
+    return (total + error) / window if seen >= window else nan
+
+
+def moved(total: float, error: float, new: float, old: float) -> tuple[float, float, bool]:
+    """A window's sum and its rounding error when *new* has come and *old* is gone, and whether they are exact.
+
+    The error of each addition is recovered by Knuth's two-sum. Together both are exact, until a rounding error is itself rounded.
+    """
+    more = total + new
+    back = more - total
+    gained = (total - (more - back)) + (new - back)
+    less = more - old
+    back = less - more
+    dropped = (more - (less - back)) - (old + back)
+    slip = gained + dropped
+    kept = error + slip
+    # A sum is exact if and only if either summand comes back when the other is taken away.
+    return less, kept, slip - gained == dropped and slip - dropped == gained and kept - error == slip and kept - slip == error
+
+
+def summed(state: State, slot: int) -> tuple[float, float, float]:
+    """The sum of the window whose newest value is at *slot*, oldest first: (sum, rounding error, 1 where even these two cannot hold it)."""
+    total, error, lossy, count = 0.0, 0.0, 0.0, int(state[WINDOW])
+    for k in range(count):
+        j = slot + 1 + k
+        x = state[j if j < RING + count else j - count]
+        before = total
+        total = before + x
+        back = total - before
+        slip = (before - (total - back)) + (x - back)
+        was = error
+        error = was + slip
+        # What is lost must not linger: the next window is summed as well.
+        if not (error - was == slip and error - slip == was):
+            lossy = 1.0
+    return total, error, lossy
 
 
 def ema(state: State, a: float, b: float, c: float, d: float) -> float:

@@ -34,16 +34,6 @@ def carry(close: Array, marks: Array, ages: Array, first: int, last: int) -> Non
 
 
 @compiled
-def equity_at(cash: float, sizes: Array, marks: Array, row: int) -> float:
-    """Cash and the value of positions, summed in instrument order."""
-    total = cash
-    for i in range(sizes.shape[0]):
-        if sizes[i] != 0.0:
-            total += sizes[i] * marks[row, i]
-    return total
-
-
-@compiled
 def worth(cash: float, sizes: Array, marks: Array, row: int) -> tuple[float, float]:
     """Equity and gross exposure of what is held, summed in instrument order."""
     total = cash

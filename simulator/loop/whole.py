@@ -9,8 +9,8 @@ Besides `on_bars` such a strategy has one of these methods, which say for each b
 | `holdings(past)` | (rows, instruments), units | `view.hold(holdings[row])` |
 
 *past* has columns where the view has rows: `past["close"]`, `past["fast"]`, each (rows, instruments). A value of row t may use rows up to t alone.
-That it does shows only beside a run by the loop, which is why a sweep compares the two. A whole run knows nothing of financing and maintenance
-margin: whoever has these asks `is_charged`, and leaves what is to the loop.
+That it does shows only beside a run by the loop, which is why a sweep compares the two. A whole run accrues what the loop would. What an account that
+is called for margin does next is left to the loop, and so are terms of borrowing that change from day to day.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from typing import Any
 
 import numpy as np
 
-from simulator.book.financing import Financing
+from simulator.book.financing import Financing, Lending
 from simulator.book.futures import futures_of
 from simulator.book.orders import FloatArray, IntArray
 from simulator.errors import PluginError, ViewError, nearest
-from simulator.kernels import runs
+from simulator.kernels import charges, runs
 from simulator.market.indicators import Readings
 from simulator.market.tape import FIELDS, Tape
 from simulator.risk.limits import Account, Limits
@@ -80,22 +80,25 @@ class Whole:
     halts: int
 
 
-def is_charged(whole: Whole, tape: Tape, account: Account, financing: Financing, margin: Margin) -> bool:
-    """Whether what a compiled run owes, or has idle, would have cost or earned something, or would have been called: then it went otherwise."""
-    bars, _, instruments, lots, _ = whole.fills
-    prices, _, commissions = whole.money
-    spent = lots * tape.terms[instruments, 0] / tape.terms[instruments, 1] * tape.terms[instruments, 2] * prices + commissions
-    cash = account.cash - np.bincount(bars, spent, len(whole.equity)).cumsum()
-    own = np.argsort(instruments, kind="stable")
-    held = lots[own].cumsum()
-    first = np.flatnonzero(np.append(True, instruments[own][1:] != instruments[own][:-1])[: len(own)])
-    before = np.repeat(held[first] - lots[own][first], np.diff(np.append(first, len(own))))
-    called = account.kind == "margin" and bool(margin.maintenance_long or margin.maintenance_short)
-    if (held < before).any():
-        return called or financing.accrues
-    if called and not (whole.equity >= margin.maintenance_long * (whole.equity - cash)).all():
-        return True
-    return bool(financing.credit or (financing.debit and (cash < 0.0).any()))
+def charges_of(tape: Tape, account: Account, financing: Financing | None, margin: Margin | None) -> tuple[FloatArray, FloatArray] | None:
+    """What the account's broker charges and asks for as numbers, see simulator.kernels.charges: (the row, the fee's yearly rate of each instrument).
+
+    None where terms change from day to day or shares run out.
+    """
+    row, borrow = np.zeros(charges.CHARGES), np.zeros(tape.width)
+    row[charges.BASIS] = 1.0
+    if financing is not None:
+        if not financing.is_steady:
+            return None
+        lending = Lending(financing, tape)
+        borrow[:] = [lending.rate_days(i, 0, 1) for i in range(tape.width)]
+        row[charges.ACCRUES] = financing.accrues
+        row[[charges.DEBIT, charges.CREDIT, charges.REBATE, charges.BASIS]] = financing.debit, financing.credit, financing.rebate, financing.basis
+    if margin is not None and account.kind == "margin":
+        row[charges.WATCHED] = 1.0
+        row[[charges.LONG, charges.SHORT]] = margin.maintenance_long, margin.maintenance_short
+        row[charges.RATE_MAX] = max(margin.maintenance_long, margin.maintenance_short)
+    return row, borrow
 
 
 def form_of(strategy: object) -> str | None:
@@ -103,8 +106,20 @@ def form_of(strategy: object) -> str | None:
     return next((name for name in FORMS if callable(getattr(strategy, name, None))), None)
 
 
-def run_whole(tape: Tape, strategy: Any, settings: Any, account: Account, limits: Limits, readings: Readings | None = None) -> Whole | None:
-    """Run a strategy over a whole tape in compiled code. None where only the loop can tell what happens. *readings* are its indicators."""
+def run_whole(
+    tape: Tape,
+    strategy: Any,
+    settings: Any,
+    account: Account,
+    limits: Limits,
+    readings: Readings | None = None,
+    financing: Financing | None = None,
+    margin: Margin | None = None,
+) -> Whole | None:
+    """Run a strategy over a whole tape in compiled code. None where only the loop can tell what happens. *readings* are its indicators.
+
+    Nothing accrues without *financing*, and no margin is called without *margin*.
+    """
     form = form_of(strategy)
     numbers = settings.numbers(tape, account) if hasattr(settings, "numbers") else None
     if form is None or numbers is None or limits.rate_max or limits.looks_closer or limits.drawdown_ladder or not len(tape):
@@ -117,7 +132,7 @@ def run_whole(tape: Tape, strategy: Any, settings: Any, account: Account, limits
     if plan.shape != (len(tape), tape.width):
         raise PluginError(f"{type(strategy).__name__}.{form} must be (rows, instruments), {(len(tape), tape.width)}, was {plan.shape}")
     started = len(tape) if first is None else first
-    return run_plan(tape, FORMS[form], np.ascontiguousarray(plan), NO_ORDERS, numbers, account, limits, started)
+    return run_plan(tape, FORMS[form], np.ascontiguousarray(plan), NO_ORDERS, numbers, account, limits, started, financing, margin)
 
 
 def run_plan(
@@ -129,18 +144,20 @@ def run_plan(
     account: Account,
     limits: Limits,
     first: int = 0,
+    financing: Financing | None = None,
+    margin: Margin | None = None,
 ) -> Whole | None:
     """Run weights, holdings or a list of orders (see simulator.kernels.runs) from the row *first* on; None where only the loop can tell."""
-    if futures_of(tape):
+    terms = charges_of(tape, account, financing, margin)
+    if terms is None or futures_of(tape):
         return None
     market_at, settings = numbers
     leverage = account.leverage_max if account.kind == "margin" else inf
     maxima = np.array([limits.gross_max, limits.net_max, limits.name_max, limits.notional_max, leverage])
     halts = np.array([limits.drawdown_max, limits.daily_loss_max, ON_HALT[limits.on_halt], limits.resume_after or 0], np.float64)
     cash = float(account.cash)
-    if form == runs.HOLDINGS and tape.width == 1:
-        done = runs.run_single(tape.panel, tape.panel_days, tape.terms, settings, market_at, maxima, halts, cash, first, plan[:, 0])
-    else:
-        done = runs.run(tape.panel, tape.panel_days, tape.terms, settings, market_at, maxima, halts, cash, first, form, plan, *orders)
+    market = tape.panel, tape.panel_days, tape.terms, settings, market_at, maxima, halts, *terms, cash, first
+    is_single = form == runs.HOLDINGS and tape.width == 1
+    done = runs.run_single(*market, plan[:, 0]) if is_single else runs.run(*market, form, plan, *orders)
     status, _, fills, money, equity, counts = done
     return Whole(equity, fills, money, int(counts[0]), int(counts[1])) if status == runs.DONE else None

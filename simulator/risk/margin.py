@@ -83,8 +83,7 @@ class Requirement:
         """What one more lot needs at this mark. What has no price yet needs nothing, unless it is a future."""
         if instrument in self._lot:
             return self._lot[instrument]
-        value: float = (self.short if is_short else self.long) * self._size[instrument] * mark
-        return value if value > 0.0 else 0.0
+        return rules.margin_of_lot(self.short if is_short else self.long, self._size[instrument], mark)
 
     def of(self, lots: Iterable[tuple[int, int]], mark_of: Callable[[int], float]) -> float:
         """What these (instrument, lots) need together."""

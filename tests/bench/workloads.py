@@ -116,7 +116,9 @@ class Cross:
 
     def holdings(self, past: Past) -> FloatArray:
         fast, slow = past["fast"], past["slow"]
-        return np.where(fast == slow, np.nan, fast > slow)
+        wanted = (fast > slow).astype(np.float64)
+        wanted[fast == slow] = np.nan
+        return wanted
 
     def on_bars(self, view: View) -> Proposal:
         fast, slow = view.value("fast"), view.value("slow")

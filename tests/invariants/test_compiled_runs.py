@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, replace
-from math import nan
+from math import inf, nan
 
 import numpy as np
 import pytest
@@ -14,17 +14,20 @@ from random_markets import Case, random_cases
 from small_markets import daily, flat, plain
 
 from brokers.costs import Commission
-from brokers.simulated import Simulated
 from brokers.slippage import Slippage
-from simulator import Account, Limits, Order, Proposal, Strategy, Tape, Twap, View
+from simulator import Account, Financing, Indicator, Limits, Loan, Margin, Order, Past, Proposal, Strategy, Tape, Twap, View, sma
 from simulator.assembly import assemble, drive
+from simulator.book.fills import Booking
 from simulator.kernels import rules, runs
 from simulator.loop import journal as rows
+from simulator.loop.session import Session, step
 from simulator.loop.whole import Whole, run_plan, run_whole
 from simulator.report.results import Result
+from simulator.risk.margin import MarginEngine, Requirement
 from strategies.momentum import Momentum
 from strategies.moving_average_cross import MovingAverageCross
 
+CHARGED = {Booking.INTEREST: "interest", Booking.BORROW: "fees", Booking.REBATE: "rebates"}
 FORMS = {"weights": runs.WEIGHTS, "signals": runs.SIGNALS, "holdings": runs.HOLDINGS, "orders": runs.ORDERS}
 
 
@@ -60,7 +63,7 @@ def plan_of(case: Case, form: str) -> Plan:
     wanted[rng.random(shape) < 0.1] = 0.0
     counts = rng.poisson(min(case.busy, 1.0) / 2, case.rows)
     n = int(counts.sum())
-    kinds = rng.choice([0, 0, 1, 2, 3], n)
+    kinds = rng.choice([0, 0, 1, 2, 3, 3], n)
     near = 100.0 * np.exp(rng.standard_normal(n) * 0.05)
     stops = near * np.exp(rng.standard_normal(n) * 0.02)
     columns = [
@@ -74,16 +77,55 @@ def plan_of(case: Case, form: str) -> Plan:
     return Plan(form, wanted, np.array(columns, np.int64).reshape(5, n), np.array(prices).reshape(2, n))
 
 
-def both(case: Case, plan: Plan) -> tuple[Tape, Result, Whole | None, Simulated]:
-    """The same plan by the loop and compiled."""
+@dataclass(frozen=True)
+class Lender:
+    """What the account's broker charges and asks for, if anything."""
+
+    financing: Financing | None = None
+    margin: Margin | None = None
+
+
+@st.composite
+def lent_cases(draw: st.DrawFn) -> tuple[Case, Lender]:
+    """Half of the markets have nobody who charges or asks for anything; in the others many have little money and much leverage."""
+    case = settled(draw(random_cases()))
+    case = replace(case, rows=draw(st.sampled_from([case.rows, 40, 40])))
+    if draw(st.booleans()):
+        return case, Lender()
+    rates = st.sampled_from([0.0, 0.05, 2.0])
+    loans = draw(st.sampled_from([(), (Loan("S0", 3.0),)]))
+    financing = Financing(draw(rates), draw(rates), draw(rates), draw(rates), draw(st.sampled_from(["act/360", "act/365"])), loans)
+    margin = draw(st.sampled_from([None, Margin(), Margin(0.0, 0.0), Margin(1.0, 1.0), Margin(1.0, 1.0)]))
+    if draw(st.booleans()):
+        limits = replace(case.limits, gross_max=inf, net_max=inf, name_max=inf, notional_max=inf)
+        leverage, cash = draw(st.sampled_from([inf, 4.0])), draw(st.sampled_from([1e3, 1e4]))
+        case = replace(case, account="margin", leverage=leverage, cash=cash, participation=1.0, limits=limits)
+    return case, Lender(draw(st.sampled_from([None, financing, financing])), margin)
+
+
+def both(case: Case, plan: Plan, lender: Lender) -> tuple[Tape, Result, Whole | None, bool]:
+    """The same plan by the loop and compiled, and whether margin was called for at any mark, or nothing was left."""
     tape, broker, account = case.tape(), case.broker(), case.owner()
-    session, feed = assemble(tape, plan, broker=broker, account=account, limits=case.limits)
-    assert drive(session, feed, len(tape)) == len(tape)
+    session, feed = assemble(tape, plan, broker=broker, account=account, limits=case.limits, financing=lender.financing, margin=lender.margin)
+    called = False
+    for bars in feed:
+        step(session, bars)
+        called = called or is_called(session, lender.margin)
     by_loop = Result(tape, session.journal, account.cash, len(tape))  # type: ignore[arg-type]
     numbers = broker.numbers(tape, account)
     assert numbers is not None
-    whole = run_plan(tape, FORMS[plan.form], plan.wanted, (plan.orders, plan.prices), numbers, account, case.limits)
-    return tape, by_loop, whole, broker
+    orders = plan.orders, plan.prices
+    whole = run_plan(tape, FORMS[plan.form], plan.wanted, orders, numbers, account, case.limits, 0, lender.financing, lender.margin)
+    return tape, by_loop, whole, called
+
+
+def is_called(session: Session, margin: Margin | None) -> bool:
+    """Whether equity is below the margin of what is held, or nothing is left of it."""
+    portfolio = session.portfolio
+    if not isinstance(session.risk, MarginEngine) or margin is None:
+        return False
+    needed = Requirement.maintenance(portfolio, margin).of(enumerate(portfolio.lots.tolist()), portfolio.mark_of)
+    return not portfolio.equity > 0.0 or portfolio.equity < needed
 
 
 def compare(tape: Tape, by_loop: Result, whole: Whole) -> None:
@@ -127,25 +169,28 @@ def seen_in(case: Case, tape: Tape, by_loop: Result, plan: Plan) -> set[str]:
         found.add("gaps")
     if len(by_loop.halts):
         found.add("halts")
-    return found
+    booked = table["d"][table["kind"] == rows.BOOKED]
+    return found | {name for kind, name in CHARGED.items() if (booked == kind).any()}
 
 
 @settings(suppress_health_check=[HealthCheck.filter_too_much, HealthCheck.too_slow, HealthCheck.data_too_large])
-@given(random_cases(), st.sampled_from(["weights", "signals", "holdings"]))
-def test_a_compiled_run_of_targets_is_the_run_of_the_loop(case: Case, form: str) -> None:
-    case = settled(case)
+@given(lent_cases(), st.sampled_from(["weights", "signals", "holdings"]))
+def test_a_compiled_run_of_targets_is_the_run_of_the_loop_unless_that_is_called_for_margin(lent: tuple[Case, Lender], form: str) -> None:
+    case, lender = lent
     plan = plan_of(case, form)
-    tape, by_loop, whole, _ = both(case, plan)
-    assert whole is not None
-    compare(tape, by_loop, whole)
-
-
-@given(random_cases())
-def test_a_compiled_run_of_orders_is_the_run_of_the_loop_or_none(case: Case) -> None:
-    case = settled(case)
-    plan = plan_of(case, "orders")
-    tape, by_loop, whole, _ = both(case, plan)
+    tape, by_loop, whole, called = both(case, plan, lender)
+    assert (whole is None) == called
     if whole is not None:
+        compare(tape, by_loop, whole)
+
+
+@given(lent_cases())
+def test_a_compiled_run_of_orders_is_the_run_of_the_loop_or_none(lent: tuple[Case, Lender]) -> None:
+    case, lender = lent
+    plan = plan_of(case, "orders")
+    tape, by_loop, whole, called = both(case, plan, lender)
+    if whole is not None:
+        assert not called
         compare(tape, by_loop, whole)
 
 
@@ -170,7 +215,7 @@ NAMED = Case(
     Limits(drawdown_max=0.2),
     0.0,
 )
-CLASSES = ("partial fills", "gaps", "limits", "stops", "stop-limits", "missing bars", "costs", "halts")
+CLASSES = ("partial fills", "gaps", "limits", "stops", "stop-limits", "missing bars", "costs", "halts", *CHARGED.values(), "calls")
 
 
 def test_what_makes_a_run_hard_is_in_the_cases() -> None:
@@ -178,15 +223,18 @@ def test_what_makes_a_run_hard_is_in_the_cases() -> None:
     seen: Counter[str] = Counter()
     cases: list[Case] = []
 
-    @settings(max_examples=120, database=None, derandomize=True, suppress_health_check=list(HealthCheck))
-    @given(random_cases(), st.sampled_from([*FORMS, "orders"]))
-    def gather(case: Case, form: str) -> None:
-        case = settled(case)
+    @settings(max_examples=300, database=None, derandomize=True, suppress_health_check=list(HealthCheck))
+    @given(lent_cases(), st.sampled_from([*FORMS, "orders", "orders"]))
+    def gather(lent: tuple[Case, Lender], form: str) -> None:
+        case, lender = lent
         plan = plan_of(case, form)
-        tape, by_loop, whole, _ = both(case, plan)
+        tape, by_loop, whole, called = both(case, plan, lender)
         if whole is not None:
             cases.append(case)
             seen.update(seen_in(case, tape, by_loop, plan))
+        elif called:
+            cases.append(case)
+            seen["calls"] += 1
 
     gather()
     shares = {name: seen[name] / len(cases) for name in CLASSES}
@@ -212,4 +260,38 @@ def test_built_in_strategies_state_as_arrays_what_they_do_bar_by_bar(strategy: S
     by_loop, whole = Result(tape, session.journal, account.cash, len(tape)), run_whole(tape, strategy, broker, account, case.limits)  # type: ignore[arg-type]
     assert whole is not None
     assert len(by_loop.fills) > 10
+    compare(tape, by_loop, whole)
+
+
+@dataclass(frozen=True)
+class Above:
+    """So many units while the close is above its mean."""
+
+    units: float
+
+    def indicators(self) -> dict[str, Indicator]:
+        return {"mean": sma(7)}
+
+    def holdings(self, past: Past) -> np.ndarray:
+        return np.where(past["close"] > past["mean"], self.units, 0.0)
+
+    def on_bars(self, view: View) -> Proposal:
+        return view.hold(np.where(view["close"] > view["mean"], self.units, 0.0))
+
+
+@pytest.mark.parametrize("daily", [True, False])
+@pytest.mark.parametrize("units", [5.0, 300.0, -30.0])
+@pytest.mark.parametrize(
+    "financing", [Financing(debit=0.0, credit=0.05), Financing(debit=0.5), Financing(borrow=0.4, rebate=0.1, day_count="act/365")]
+)
+def test_one_instrument_accrues_what_the_loop_accrues_before_and_between_its_trades(units: float, financing: Financing, daily: bool) -> None:
+    case = replace(NAMED, width=1, missing=0.0, daily=daily, cash=1e4, leverage=inf, participation=1.0, limits=Limits())
+    tape, broker, account = case.tape(), case.broker(), case.owner()
+    session, feed = assemble(tape, Above(units), broker=broker, account=account, limits=case.limits, financing=financing)
+    drive(session, feed, len(tape))
+    by_loop = Result(tape, session.journal, account.cash, len(tape))  # type: ignore[arg-type]
+    whole = run_whole(tape, Above(units), broker, account, case.limits, financing=financing)
+    assert whole is not None
+    assert len(by_loop.fills) > 10
+    assert np.count_nonzero(by_loop.journal_table()["kind"] == rows.BOOKED) > 3 or (financing.credit == 0.0 and units == 5.0)
     compare(tape, by_loop, whole)
