@@ -294,9 +294,19 @@ class RiskEngine:
         known = self._sent_as.setdefault(order.client_id, order)
         if known is order:
             return False
-        same = repr(known._replace(id=0)) == repr(order._replace(id=0))
-        refused.append(Refusal(order, Reason.DUPLICATE if same else Reason.CLIENT_ID_REUSED))
+        refused.append(Refusal(order, Reason.DUPLICATE if self._says_the_same(known, order, refused) else Reason.CLIENT_ID_REUSED))
         return True
+
+    def _says_the_same(self, known: Order, order: Order, refused: Sequence[Refusal]) -> bool:
+        """Whether two orders differ in nothing but ids. Those that they hang on are the same where their client_ids are."""
+        if known.conditions is not None and order.conditions is not None:
+            again = {order.id: known.id}
+            for wish, _ in refused:
+                if isinstance(wish, Order) and wish.client_id in self._sent_as:
+                    again[wish.id] = self._sent_as[wish.client_id].id
+            _, _, _, parent, oco = order.conditions
+            order = order._replace(conditions=order.conditions._replace(parent=again.get(parent, parent), oco=again.get(oco, oco)))
+        return repr(known._replace(id=0)) == repr(order._replace(id=0))
 
     def _change(self, wish: object, portfolio: Portfolio, approved: Sequence[Wish], added: dict[int, int]) -> tuple[int, int, int] | None:
         """What a replacement adds: (instrument, lots, whole order). None where there is nothing to review: a cancel, a new price, or an order that

@@ -9,7 +9,8 @@ from small_lists import DATES, QUIET, bars, bracket, ends, markets, run, send, t
 from small_markets import daily, fills, plain, states
 from small_markets import run as run_script
 
-from simulator import Account, Limits, OrderKind, PluginError, View
+from simulator import Account, Limits, Order, OrderKind, PluginError, Reason, Result, View
+from simulator.loop.journal import REFUSED
 
 LIMIT, STOP = OrderKind.LIMIT, OrderKind.STOP
 
@@ -277,3 +278,46 @@ def test_an_open_child_has_filled_nothing() -> None:
 
     run_script(daily(QUIET, QUIET), {0: lambda view: view.bracket(5, kind=LIMIT, limit=9.0, take_profit=11.0, stop_loss=8.0), 1: look})
     assert seen == [(0, -5)]
+
+
+# --- the same orders once more -----------------------------------------------------------------------------------------------------------
+
+
+def said(result: Result) -> list[tuple[str, str]]:
+    """Every order that was sent, and what was said to it."""
+    return [(order.client_id, order.reason) for order in result.orders]
+
+
+def test_a_bracket_that_is_sent_again_is_known_with_its_children() -> None:
+    """Such orders are told once."""
+    orders = bracket(10, profit=12.0, loss=8.0)
+    result = run(bars(QUIET, QUIET, QUIET), *orders, *({**order, "bar": 1} for order in orders))
+    assert said(result) == [("entry", "filled"), ("profit", "price not touched"), ("loss", "price not touched")]
+    assert traded(result) == [("entry", 1, 10, 10.0)]
+
+
+def test_a_strategy_that_sends_its_bracket_again_hears_that_it_is_known() -> None:
+    """Ids are new each time: what its orders hang on is the same where its client_ids are."""
+
+    def send_it(view: View) -> list[Order]:
+        return view.bracket(10, 0, client_id="mine", take_profit=12.0, stop_loss=8.0)
+
+    result = run_script(daily(*[QUIET] * 4), {0: send_it, 1: send_it, 2: lambda view: send_it(view)[1:]})
+    refused = [row["c"] for row in result.journal.table() if row["kind"] == REFUSED]
+    # The last time only the children came, and had another parent.
+    assert refused == [Reason.DUPLICATE] * 3 + [Reason.CLIENT_ID_REUSED] * 2
+
+
+def test_a_child_that_is_sent_again_under_another_parent_is_another_order() -> None:
+    first = [send("entry", 10, "limit", limit=9.0), send("exit", -10, parent="entry")]
+    again = [send("other", 10, "limit", limit=9.0, bar=1), send("exit", -10, parent="other", bar=1)]
+    result = run(bars(QUIET, QUIET, QUIET), *first, *again)
+    assert said(result)[-1] == ("exit", "this client_id was used for another order")
+
+
+def test_a_child_that_is_sent_again_at_another_price_is_another_order() -> None:
+    orders = bracket(10, profit=12.0, loss=8.0)
+    again = [{**order, "bar": 1} for order in orders]
+    again[1]["limit"] = 12.5
+    result = run(bars(QUIET, QUIET, QUIET), *orders, *again)
+    assert said(result)[3:] == [("profit", "this client_id was used for another order")]

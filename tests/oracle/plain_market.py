@@ -103,7 +103,7 @@ def simulate(
             first = world["orders"].get(wish["client_id"])
             if first is not None:
                 # "resending the same client_id with the same content returns the first answer, with other content is refused"
-                if content(first) != content(wish):
+                if content(first, world["lot"]) != content(wish, world["lot"]):
                     reused.append(wish["client_id"])
                 continue
             order = accept(wish, world)
@@ -166,11 +166,11 @@ def volume_budget(participation: float | None, volume: float, lot: Fraction) -> 
     return floor(Fraction(str(participation)) * Fraction(str(volume)) / lot + Fraction(1, 10**9))
 
 
-def content(order: dict[str, Any]) -> tuple[Any, ...]:
-    """What makes two orders of one client_id the same wish."""
+def content(order: dict[str, Any], lot: Fraction) -> tuple[Any, ...]:
+    """What makes two orders of one client_id the same wish: "quantities round toward zero to the lot"."""
     asked = order.get("asked", order)
-    keys = ("symbol", "quantity", "kind", "limit", "stop", "trail", "trail_percent", "until", "parent", "oco")
-    return (*(asked.get(key) for key in keys), asked.get("tif", "GTC"))
+    keys = ("symbol", "kind", "limit", "stop", "trail", "trail_percent", "until", "parent", "oco")
+    return (*(asked.get(key) for key in keys), asked.get("tif", "GTC"), whole_lots(asked["quantity"], lot))
 
 
 def accept(wish: dict[str, Any], world: dict[str, Any]) -> dict[str, Any]:
