@@ -121,6 +121,8 @@ class SimulatedBroker:
             self._settle_parents(answers)
         if self._same_close and self._sequence > first:
             self._fill_at_this_close(first, row, answers)
+        if self._special:
+            self._tell_losses(answers)
         return tuple(answers) if answers else NOTHING
 
     def _take(self, order: Order, at: int, row: int, answers: list[Event], kind_of: Callable[..., Working] = Working) -> None:
@@ -469,6 +471,15 @@ class SimulatedBroker:
         for child in parent.children:
             self._end_empty(child, answers)
 
+    def _tell_losses(self, events: list[Event]) -> None:
+        """What open orders have lost to others since the bar before is told with this one. From here on they are orders for that much less."""
+        for working in self._special.values():
+            lost = working.lost
+            if lost:
+                trail = working.conditions.trail if working.conditions else nan
+                events.append(Adjusted(working.id, working.instrument, -lost, working.limit, working.stop, trail, working.why_lost))
+                working.order, working.lost = working.order._replace(lots=working.order.lots - lost), 0
+
     def _end_empty(self, working: Working, answers: list[Event]) -> None:
         """End an open order that has nothing left to trade."""
         if working.id in self._singles and not (working.remaining or working.dormant):
@@ -476,7 +487,7 @@ class SimulatedBroker:
 
     def _change_linked(self, wish: Replace, old: Working, limit: float, stop: float, answers: list[Event]) -> None:
         """Give an order that others hang on new prices: the one that takes its place keeps its ties, and its quantity."""
-        if wish.lots != old.order.lots:
+        if wish.lots not in (old.order.lots, old.whole):
             answers.append(Ended(wish.id, old.instrument, wish.lots, rules.REJECTED, Reason.LINKED))
             return
         left = old.remaining + old.dormant
@@ -484,7 +495,7 @@ class SimulatedBroker:
         self._sequence += 1
         new, lost = copy(old), old.lost
         new.order = old.order._replace(id=wish.id, lots=left, limit=limit, stop=stop, client_id="")
-        new.id, new.sequence, new.since, new.until, new.lost = wish.id, self._sequence, self._row, self._row, 0
+        new.id, new.sequence, new.since, new.until, new.lost, new.why_lost = wish.id, self._sequence, self._row, self._row, 0, 0
         _, _, _, _, tick_up, tick_down = self.market.terms[old.instrument]
         new.limit, new.stop, _ = rules.place(old.whole, min(old.kind, rules.TRAILING_STOP), limit, stop, tick_up, tick_down)
         for child in new.children:
@@ -576,6 +587,7 @@ class SimulatedBroker:
                 self._pending[instrument] += working.remaining - left
         if instrument in self._books:
             self._sweep((self._books[instrument],))
+        self._tell_losses(events)
         return events
 
     def delist(self, instrument: int, row: int) -> list[Event]:
@@ -593,6 +605,7 @@ class SimulatedBroker:
             standing = self.standing(id)
             if standing and standing.order.instrument == instrument:
                 self._withdraw(id, rules.CANCELLED, reason, events)
+        self._tell_losses(events)
         return events
 
     # Working orders.
@@ -656,6 +669,8 @@ class SimulatedBroker:
                 late += self._run_to(bars.closed_at, row)
             self._settle_parents(late)
             events += late
+        if self._special:
+            self._tell_losses(events)
         self._all_rest = not (self._eager or self._table.count or self._timed)
         self._open_at_all = bool(self._books) or not self._all_rest
         return tuple(events)

@@ -35,8 +35,8 @@ class Working:
     reason: int = rules.FILLED
     now: int = rules.FILLED
     session = -1
-    # Of orders that hang together, see brokers.paths: lots that wait for the parent, that it let go so far, that were lost to others and why, that
-    # have traded, and that count as on their way.
+    # Of orders that hang together, see brokers.paths: lots that wait for the parent, that it let go so far, that were lost to others in this bar, why
+    # any ever were, that have traded, and that count as on their way.
     dormant = released = lost = why_lost = done = counted = whole = 0
     parent: Working | None = None
     children: tuple[Working, ...] = ()
@@ -443,7 +443,7 @@ class Market:
             ending = rules.EXPIRED
         if ending:
             self.empty(working)
-        elif working.lost and not left:
+        elif working.why_lost and not left:
             # What others took from it.
             ending, reason = rules.CANCELLED, working.why_lost
         if not (working.remaining or working.dormant):

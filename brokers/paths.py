@@ -106,7 +106,8 @@ def release(market: Market, parent: Working, price: float, inside: bool) -> None
 def abandon(parent: Working) -> None:
     """What the children of an order that ended still wait for will not come."""
     for child in parent.children:
-        child.lost, child.dormant, child.why_lost = child.lost + child.dormant, 0, rules.PARENT_ENDED
+        if child.dormant:
+            child.lost, child.dormant, child.why_lost = child.lost + child.dormant, 0, rules.PARENT_ENDED
 
 
 def crowded(orders: Sequence[Working], policy: Policy) -> bool:
@@ -261,9 +262,9 @@ def trade(market: Market, working: Working, k: int, price: float, taker: bool, s
     What the volume leaves over waits for the next bar.
     """
     left = working.remaining
-    if working.tif == rules.FOK and left != working.order.lots:
+    if working.tif == rules.FOK and (working.why_lost or working.dormant):
         # All or nothing: what its parent or its pair leave of it is not all.
-        working.now, working.blocked = rules.OCO if working.lost else rules.PARENT, True
+        working.now, working.blocked = rules.OCO if working.why_lost else rules.PARENT, True
         return
     market.trade(working, k, price, taker, events)
     working.blocked = True

@@ -47,7 +47,6 @@ def rescale(working: Working, up: int, down: int, terms: Terms) -> Adjusted | in
     working.limit, working.stop, working.extreme = limit, stop, working.extreme * down / up
     working.remaining, working.dormant = remaining, dormant
     # What hangs on others is counted in the new shares from here on, as if it had always been.
-    counts = working.whole, working.released, working.lost, working.done
-    working.whole, working.released, working.lost, working.done = (scaled(lots, up, down) for lots in counts)
+    working.whole, working.released, working.done = (scaled(lots, up, down) for lots in (working.whole, working.released, working.done))
     trail = working.conditions.trail if working.conditions else nan
     return Adjusted(working.id, working.instrument, change, limit, stop, trail)

@@ -6,11 +6,13 @@ from math import inf
 
 import pytest
 from small_lists import DATES, QUIET, bars, bracket, ends, markets, run, send, traded
-from small_markets import daily, fills, plain, states
+from small_markets import daily, fills, flat, plain, states
 from small_markets import run as run_script
 
-from simulator import Account, Limits, Order, OrderKind, PluginError, Reason, Result, View
-from simulator.loop.journal import REFUSED
+from simulator import Account, Actions, Limits, Order, OrderKind, PluginError, Reason, Result, Split, View
+from simulator.feeds.tables import attach
+from simulator.loop.journal import ADJUSTED, ENDED, REFUSED
+from simulator.report.telling import Telling
 
 LIMIT, STOP = OrderKind.LIMIT, OrderKind.STOP
 
@@ -321,3 +323,43 @@ def test_a_child_that_is_sent_again_at_another_price_is_another_order() -> None:
     again[1]["limit"] = 12.5
     result = run(bars(QUIET, QUIET, QUIET), *orders, *again)
     assert said(result)[3:] == [("profit", "this client_id was used for another order")]
+
+
+# --- what others took is on record at once -----------------------------------------------------------------------------------------------
+
+
+def lost(result: Result) -> list[tuple[int, int, int, Reason]]:
+    """(order, bar, lots, why) of each row that says that an order has less to trade."""
+    ats = result.tape.closed_at.tolist()
+    return [(row["order"], ats.index(row["at"]), row["lots"], Reason(row["e"])) for row in result.journal.table() if row["kind"] == ADJUSTED]
+
+
+def test_what_a_pair_takes_from_an_order_is_told_with_the_bar_that_took_it() -> None:
+    """Two of ten lots fill; the other order has eight left from then on, and ends with all of the rest."""
+    table = bars(QUIET, (10, 10, 10, 10, 20), QUIET, (10, 12, 10, 12, 1000))
+    result = run(table, send("gain", -10, "limit", limit=10.0, oco="pair"), send("loss", -10, "stop", stop=5.0, oco="pair"), participation=0.1)
+    assert lost(result) == [(2, 1, 2, Reason.OCO)]
+    assert ends(result)["loss"] == "cancelled: the other order of its pair filled"
+    ended = [row["lots"] for row in result.journal.table() if row["kind"] == ENDED and row["order"] == 2]
+    assert ended == [-8]
+    assert [order.quantity for order in result.orders] == [-10.0, -10.0]
+
+
+def test_what_a_parent_will_not_fill_is_told_with_its_end() -> None:
+    """An IOC entry fills four of ten: its exits are for four from then on."""
+    result = run(bars(QUIET, (10, 10, 10, 10, 40), QUIET), *bracket(10, profit=11.0, loss=9.0, tif="IOC"), participation=0.1)
+    assert lost(result) == [(2, 1, 6, Reason.PARENT_ENDED), (3, 1, 6, Reason.PARENT_ENDED)]
+    telling = Telling(result.journal, result.tape)
+    said = [telling.event(entry) for entry in telling.entries(telling.of_kind(ADJUSTED))]
+    assert said == ["order 2 'profit' loses 6: its parent ended", "order 3 'loss' loses 6: its parent ended"]
+
+
+def test_a_pair_that_lost_lots_goes_through_a_split_with_what_is_left() -> None:
+    """Two of ten are gone; a split of two for one leaves sixteen, of which none was filled."""
+    table = attach(daily(QUIET, (10, 10, 10, 10, 20), flat(4.5), flat(4.5)), Actions([Split("X", 2, 2, 1)]))
+    pair = {0: lambda view: view.oco(view.order(-10, 0, LIMIT, 10.0), view.order(-10, 0, STOP, stop=8.0))}
+    broker = plain(participation=0.1)
+    result = run_script(table, {**pair, 2: lambda view: [view.replace(2, -16, stop=3.9)]}, broker)
+    # A linked order may have another price for the same quantity, which is what is left.
+    assert states(result)[3] == "accepted: price not touched"
+    assert [(row["lots"], row["e"]) for row in result.journal.table() if row["kind"] == ADJUSTED and row["order"] == 2] == [(2, Reason.OCO), (-8, 0)]
