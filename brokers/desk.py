@@ -278,7 +278,7 @@ class SimulatedBroker:
         parent = self._parents.begin(order)
 
         def send(lots: int) -> None:
-            child = order._replace(id=self.ids.next(), lots=lots, client_id="", schedule=None)
+            child = parent.order._replace(id=self.ids.next(), lots=lots, client_id="", schedule=None)
             self._parents.adopt(child.id, parent)
             self._open[order.instrument] += 1
             self._arrivals.append(Sliced(child, order.id))
@@ -294,7 +294,7 @@ class SimulatedBroker:
             return Seen(self.tape, order.instrument, self._row if self.tape.ats[self._row] <= now else self._row - 1)
 
         closes = partial(self._parents.next_close, self._env)
-        parent.process = self._later(execute(self._env, at, order.lots, schedule, seen, closes, send, cancel))
+        parent.process = self._later(execute(self._env, at, parent.plan, schedule, seen, closes, send, cancel))
 
     def _run_to(self, at: int, row: int) -> list[Event]:
         """Let processes run up to *at*, when orders have met the bars up to *row*."""
@@ -456,14 +456,13 @@ class SimulatedBroker:
             self._sweep((self._books[working.instrument],))
 
     def _bury(self, met: Sequence[Working], answers: list[Event]) -> None:
-        """End what hung on those that ended in the bar that they *met*, and has not met it itself."""
+        """End what hung on those that traded or ended in the bar that they *met*, and has not met it itself."""
         for working in met:
-            if not (working.remaining or working.dormant):
-                if working.children:
-                    self._orphan(working, answers)
-                if working.group:
-                    for member in working.group.members:
-                        self._end_empty(member, answers)
+            if working.children and not (working.remaining or working.dormant):
+                self._orphan(working, answers)
+            if working.group:
+                for member in working.group.members:
+                    self._end_empty(member, answers)
 
     def _orphan(self, parent: Working, answers: list[Event]) -> None:
         """What children of an order that ended still wait for will not come; those that have nothing else end."""
@@ -549,10 +548,7 @@ class SimulatedBroker:
     # Corporate actions, and contracts that end.
 
     def split(self, instrument: int, up: int, down: int, row: int) -> list[Event]:
-        """Rescale the open orders in an instrument by *up* for *down*, before they meet *row*: what became of each.
-
-        Orders that are cut in time end: their schedules were made for other shares.
-        """
+        """Rescale the open orders in an instrument by *up* for *down*, before they meet *row*: what became of each."""
         events: list[Event] = []
         self._row = row - 1
         if self.tape is not self.portfolio.bars.tape:
@@ -562,7 +558,7 @@ class SimulatedBroker:
             self._from_table(row)
         for id, flying in list(self._flying.items()):
             if flying.instrument == instrument:
-                new = splits.rescaled(flying, flying.lots, up, down)
+                new = splits.rescaled(flying, splits.scaled(flying.lots, up, down) - flying.lots, up, down)
                 if not new.lots:
                     self._withdraw(id, rules.CANCELLED, Reason.EMPTY, events)
                     continue
@@ -570,8 +566,6 @@ class SimulatedBroker:
                 if not paths.follows(new):
                     self._pending[instrument] += new.lots - flying.lots
                 events.append(Adjusted(id, instrument, new.lots - flying.lots, new.limit, new.stop))
-        for id in [id for id, parent in self._parents.open.items() if parent.order.instrument == instrument]:
-            self._withdraw(id, rules.CANCELLED, Reason.SPLIT, events)
         for working in sorted(self._singles.values(), key=_by_sequence):
             if working.instrument != instrument or working.id not in self._singles:
                 continue
@@ -587,8 +581,31 @@ class SimulatedBroker:
                 self._pending[instrument] += working.remaining - left
         if instrument in self._books:
             self._sweep((self._books[instrument],))
+        if self._parents.open:
+            self._split_parents(instrument, up, down, events)
         self._tell_losses(events)
         return events
+
+    def _split_parents(self, instrument: int, up: int, down: int, events: list[Event]) -> None:
+        """Orders that are cut in time, after their slices: what is not sent yet is rounded toward zero by itself, as each slice was."""
+        parents = self._parents
+        changes: dict[int, int] = {}
+        for id, parent in parents.open.items():
+            if parent.order.instrument == instrument:
+                schedule = parent.order.schedule or self._slicing
+                assert schedule
+                changes[id] = parent.rescale(up, down, schedule.round_lot)
+        for event in events:
+            if isinstance(event, Adjusted) and event.order in parents.of:
+                changes[parents.of[event.order]] += event.lots
+        for id, change in changes.items():
+            parent = parents.open[id]
+            parent.order, parent.remaining = splits.rescaled(parent.order, change, up, down), parent.remaining + change
+            events.append(Adjusted(id, instrument, change, parent.order.limit, parent.order.stop))
+        self._settle_parents(events)
+        for id in changes:
+            if id in parents.open and parents.open[id].remaining == parents.open[id].lost:
+                self._withdraw(id, rules.CANCELLED, Reason.EMPTY, events)
 
     def delist(self, instrument: int, row: int) -> list[Event]:
         """Cancel all open orders in an instrument, before they meet *row*."""
