@@ -188,7 +188,9 @@ class SimulatedBroker:
             paths.ratchet(self.market, working, self.tape.marked[row * self.tape.width + i])
         if conditions and (conditions.oco or parent is not None):
             group = self._groups.setdefault(conditions.oco or id, Group(self._pending))
-            working.group = group
+            held = int(self.portfolio.lots[i]) + self._pending[i] - group.counted(i) + paths.due(parent, i)
+            working.adds, value = not rules.reduces(held, lots), abs(lots) * self.portfolio.lot_values[i] * self.portfolio.mark_of(i)
+            working.group, working.worth = group, value if value > 0.0 else 0.0
             group.add(working)
 
     def _take_batch(self, batch: OrderBatch, at: int, row: int, answers: list[Event]) -> None:

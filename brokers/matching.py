@@ -38,6 +38,9 @@ class Working:
     # Of orders that hang together, see brokers.paths: lots that wait for the parent, that it let go so far, that were lost to others in this bar, why
     # any ever were, that have traded, and that count as on their way.
     dormant = released = lost = why_lost = done = counted = whole = 0
+    # Whether it would add to what is held when it was sent, and what it was worth.
+    adds = False
+    worth = 0.0
     parent: Working | None = None
     children: tuple[Working, ...] = ()
     group: Group | None = None

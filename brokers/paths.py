@@ -35,7 +35,8 @@ class Arrivals(Protocol):
 
 
 class Group:
-    """Orders of which one cancels the other, or one alone that waits for its parent. Only the first that is left counts as on its way.
+    """Orders of which one cancels the other, or one alone that waits for its parent. Only one that is left counts as on its way: that which was worth
+    most when it came, of equals the first. Where it adds to what is held, it counts while it waits for its parent too.
 
     Where all are for as many lots of one instrument they share what is left; else the first that trades ends the others.
     """
@@ -54,13 +55,16 @@ class Group:
         self.recount()
 
     def recount(self) -> None:
-        """See to it that what is on its way is what the first that is left has left."""
-        leads = True
+        """See to it that what is on its way is what one of those that are left has left."""
+        lead = max((working for working in self.members if working.remaining or working.dormant), key=_worth, default=None)
         for working in self.members:
-            counts = working.remaining if leads else 0
+            counts = 0 if working is not lead else working.remaining + working.dormant if working.adds else working.remaining
             self.pending[working.instrument] += counts - working.counted
             working.counted = counts
-            leads = leads and not (working.remaining or working.dormant)
+
+    def counted(self, instrument: int) -> int:
+        """Lots of an instrument that count as on their way."""
+        return sum(working.counted for working in self.members if working.instrument == instrument)
 
     def traded(self, trader: Working, lots: int) -> None:
         """One of them has traded: what that takes from the others."""
@@ -76,6 +80,21 @@ class Group:
             working.lost += loss
             working.why_lost = rules.OCO
         self.recount()
+
+
+def _worth(working: Working) -> float:
+    return working.worth
+
+
+def due(parent: Working | None, instrument: int) -> int:
+    """Lots of an instrument that do not count as on their way, and would if *parent*, and what that waits for, had traded."""
+    lots = 0
+    while parent is not None:
+        if parent.group and not parent.counted:
+            lots -= parent.group.counted(instrument)
+            lots += parent.remaining + parent.dormant if parent.instrument == instrument else 0
+        parent = parent.parent
+    return lots
 
 
 def release(market: Market, parent: Working, price: float, inside: bool) -> None:
@@ -108,6 +127,8 @@ def abandon(parent: Working) -> None:
     for child in parent.children:
         if child.dormant:
             child.lost, child.dormant, child.why_lost = child.lost + child.dormant, 0, rules.PARENT_ENDED
+            if child.group:
+                child.group.recount()
 
 
 def crowded(orders: Sequence[Working], policy: Policy) -> bool:

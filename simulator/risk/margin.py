@@ -305,6 +305,7 @@ class MarginEngine(RiskEngine):
         approved: list[Wish] = []
         added: dict[int, int] = {}
         refused: list[Refusal] = []
+        pairs: dict[int, Order] = {}
         if self.acting:
             self.acting = False
             approved, added = self._measures(portfolio)
@@ -314,21 +315,20 @@ class MarginEngine(RiskEngine):
             else:
                 if isinstance(wish, Order) and wish.client_id and self._is_known(wish, refused):
                     continue
-                reason = self._against(wish, portfolio, approved, added)
+                reason = self._against(wish, portfolio, approved, added, pairs)
                 passed = [wish]
                 if reason and isinstance(wish, Order | Replace):
                     refused.append(Refusal(wish, reason))
                     continue
-            self._review_each(passed, portfolio, approved, added, refused)
+            self._review_each(passed, portfolio, approved, added, refused, pairs)
         return approved, refused
 
-    def _against(self, wish: Wish, portfolio: Portfolio, approved: Sequence[Wish], added: dict[int, int]) -> int:
+    def _against(self, wish: Wish, portfolio: Portfolio, approved: Sequence[Wish], added: dict[int, int], pairs: dict[int, Order]) -> int:
         """The reason against one wish, or 0."""
         if isinstance(wish, Order):
-            if wish.conditions and (wish.conditions.parent or wish.conditions.oco not in (0, wish.id)):
-                # It trades at most what another order has or would have.
-                return 0
             i, lots = wish.instrument, wish.lots
+            if wish.conditions:
+                _, added = self._as_if_due(wish, portfolio, approved, added, pairs)
         elif isinstance(wish, Replace):
             standing = self._standing(wish.order, approved)
             if standing is None:

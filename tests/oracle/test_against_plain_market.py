@@ -178,7 +178,7 @@ def tied_situations(draw: st.DrawFn) -> tuple[dict[str, dict[str, list[Any]]], l
                 "tick": st.sampled_from(["0", "0.01", "0.05", "0.25"]),
                 "lot": st.sampled_from(["1", "1", "10", "0.1"]),
                 "through_ticks": st.integers(0, 2),
-                "leverage_max": st.sampled_from([None, None, 2.0]),
+                "leverage_max": st.sampled_from([None, 2.0, 1.0, 0.3]),
                 "path": st.sampled_from(PATHS),
             }
         )
