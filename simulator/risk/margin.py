@@ -60,12 +60,12 @@ class Requirement:
     *long* and *short* are these shares, *future* takes the money from a future.
     """
 
-    __slots__ = ("_lot", "_size", "long", "short")
+    __slots__ = ("_lot", "_rate_of", "_size", "long", "short")
 
     def __init__(self, portfolio: Portfolio, long: float, short: float, future: Callable[[Future], float]) -> None:
         self.long, self.short = long, short
         # In the base currency: the portfolio keeps these at the rates of the last marks.
-        self._size = portfolio.lot_values
+        self._size, self._rate_of = portfolio.lot_values, portfolio.rate_of
         self._lot = {i: future(x) * x.units(1) for i, x in futures_of(portfolio.bars.tape).items()}
 
     @classmethod
@@ -82,7 +82,7 @@ class Requirement:
     def of_lot(self, instrument: int, is_short: bool, mark: float) -> float:
         """What one more lot needs at this mark. What has no price yet needs nothing, unless it is a future."""
         if instrument in self._lot:
-            return self._lot[instrument]
+            return self._lot[instrument] * self._rate_of(instrument)
         value: float = (self.short if is_short else self.long) * self._size[instrument] * mark
         return value if value > 0.0 else 0.0
 
@@ -245,7 +245,7 @@ class MarginEngine(RiskEngine):
         needed = self._maintenance.of(left.items(), portfolio.mark_of)
         had, was = equity, self._maintenance.of(held.items(), portfolio.mark_of)
         self._withdraw(lambda i, lots: not rules.reduces(held.get(i, 0), lots), Reason.MARGIN_CALL, had, was, found)
-        for _, i in sorted((portfolio.position(i).unrealised, i) for i in held):
+        for _, i in sorted((portfolio.position(i).unrealised * portfolio.rate_of(i), i) for i in held):
             if equity >= wanted * needed:
                 break
             a_lot = self._maintenance.of_lot(i, left[i] < 0, portfolio.mark_of(i))
