@@ -121,8 +121,6 @@ class SimulatedBroker:
             self._settle_parents(answers)
         if self._same_close and self._sequence > first:
             self._fill_at_this_close(first, row, answers)
-        if self._special:
-            self._tell_losses(answers)
         return tuple(answers) if answers else NOTHING
 
     def _take(self, order: Order, at: int, row: int, answers: list[Event], kind_of: Callable[..., Working] = Working) -> None:
@@ -465,18 +463,20 @@ class SimulatedBroker:
             if working.group:
                 for member in working.group.members:
                     self._end_empty(member, answers)
+        self._tell_losses(self._special.values(), answers)
 
     def _orphan(self, parent: Working, answers: list[Event]) -> None:
         """What children of an order that ended still wait for will not come; those that have nothing else end."""
         paths.abandon(parent)
         for child in parent.children:
             self._end_empty(child, answers)
+        self._tell_losses(parent.children, answers)
 
-    def _tell_losses(self, events: list[Event]) -> None:
-        """What open orders have lost to others since the bar before is told with this one. From here on they are orders for that much less."""
-        for working in self._special.values():
+    def _tell_losses(self, orders: Iterable[Working], events: list[Event]) -> None:
+        """What those that are open have lost to others is told with the bar that took it. From here on they are orders for that much less."""
+        for working in orders:
             lost = working.lost
-            if lost:
+            if lost and working.id in self._special:
                 trail = working.conditions.trail if working.conditions else nan
                 events.append(Adjusted(working.id, working.instrument, -lost, working.limit, working.stop, trail, working.why_lost))
                 working.order, working.lost = working.order._replace(lots=working.order.lots - lost), 0
@@ -585,7 +585,6 @@ class SimulatedBroker:
             self._sweep((self._books[instrument],))
         if self._parents.open:
             self._split_parents(instrument, up, down, events)
-        self._tell_losses(events)
         return events
 
     def _split_parents(self, instrument: int, up: int, down: int, events: list[Event]) -> None:
@@ -624,7 +623,6 @@ class SimulatedBroker:
             standing = self.standing(id)
             if standing and standing.order.instrument == instrument:
                 self._withdraw(id, rules.CANCELLED, reason, events)
-        self._tell_losses(events)
         return events
 
     # Working orders.
@@ -688,8 +686,6 @@ class SimulatedBroker:
                 late += self._run_to(bars.closed_at, row)
             self._settle_parents(late)
             events += late
-        if self._special:
-            self._tell_losses(events)
         self._all_rest = not (self._eager or self._table.count or self._timed)
         self._open_at_all = bool(self._books) or not self._all_rest
         return tuple(events)

@@ -169,12 +169,19 @@ def meet(
     for working in met:
         if working.children:
             release(market, working, tape.closes[opens + working.instrument], False)
+    seen: set[int] = set()
     for working in met:
         if working.withdrawn:
             continue
         market.look_back(working, events)
+        seen.add(working.id)
         if working.children and not (working.remaining or working.dormant):
+            # A parent that took the place of another is younger than its children, which have had their turn.
+            older = [child for child in working.children if child.dormant and child.id in seen]
             abandon(working)
+            for child in older:
+                if not child.remaining:
+                    market.look_back(child, events)
     return met
 
 

@@ -282,6 +282,17 @@ def test_an_open_child_has_filled_nothing() -> None:
     assert seen == [(0, -5)]
 
 
+def test_a_replaced_parent_that_is_rejected_at_its_fill_takes_its_children_with_it() -> None:
+    """The order that took its place is younger than they are."""
+    steps = {0: lambda view: view.oto(view.order(-5, 0, LIMIT, 12.0), view.order(5)), 1: lambda view: [view.replace(1, -5, limit=10.0)]}
+    result = run_script(daily(*[QUIET] * 4), steps, account=Account(1_000.0, "cash"))
+    assert states(result) == {
+        1: "replaced: cancelled on request",
+        2: "cancelled: its parent ended",
+        3: "rejected: a cash account holds no shorts",
+    }
+
+
 # --- the same orders once more -----------------------------------------------------------------------------------------------------------
 
 
