@@ -5,18 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Iterable, Sequence
 from copy import copy
 from functools import partial
-from math import inf, nan
+from math import inf
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import simpy
 
-from brokers import paths, splits
+from brokers import paths, splits, ties
 from brokers.latency import arrive
 from brokers.margined import market_of
 from brokers.matching import Bill, Book, Slice, Table, Working
-from brokers.paths import NAMED, Group
+from brokers.paths import NAMED
 from brokers.slicing import Parents, Seen, execute
+from brokers.ties import Group
 from simulator import (
     SECOND,
     Account,
@@ -101,7 +102,7 @@ class SimulatedBroker:
         self._open_at_all, self._all_rest = True, False
         for wish in approved:
             if isinstance(wish, Order):
-                if wish.conditions is None or not paths.follows(wish):
+                if wish.conditions is None or not ties.follows(wish):
                     self._pending[wish.instrument] += wish.lots
                 self._open[wish.instrument] += 1
                 if self._latency:
@@ -152,25 +153,10 @@ class SimulatedBroker:
 
     def _take_special(self, order: Order, at: int, row: int, answers: list[Event]) -> None:
         """Accept an order that hangs on others, follows the price, or waits for an auction; or reject it."""
-        id, i, lots, kind, limit, stop, _, _, _, conditions = order
-        trailing = kind == rules.TRAILING_STOP
-        on_its_way = 0 if paths.follows(order) else lots
+        id, i, lots, kind, _, _, _, _, _, conditions = order
+        on_its_way = 0 if ties.follows(order) else lots
         parent = self._singles.get(conditions.parent) if conditions and conditions.parent else None
-        _, _, _, _, tick_up, tick_down = self.market.terms[i]
-        reason = 0
-        if trailing:
-            # A trailing stop needs a distance, and may have a stop to begin with.
-            amount, fraction = (conditions.trail, conditions.trail_fraction) if conditions else (nan, nan)
-            if not (0.0 < amount < inf) and not (0.0 < fraction < 1.0):
-                reason = rules.BAD_PRICE
-            elif stop == stop:
-                _, stop, reason = rules.place(lots, rules.STOP, limit, stop, tick_up, tick_down)
-        else:
-            limit, stop, reason = rules.place(lots, kind, limit, stop, tick_up, tick_down)
-        if conditions and conditions.parent and (parent is None or not (parent.remaining or parent.dormant)):
-            reason = Reason.PARENT_ENDED
-        elif kind == rules.MARKET_ON_CLOSE and not self.market.knows_closes:
-            reason = Reason.NO_AUCTION
+        limit, stop, reason = ties.admit(self.market, order, parent)
         if reason:
             self._close(id, i, on_its_way, rules.REJECTED, reason, answers, of=lots)
             return
@@ -182,14 +168,11 @@ class SimulatedBroker:
             working.parent, parent.children = parent, (*parent.children, working)
             working.remaining, working.dormant = 0, lots
             self._special[parent.id], parent.whole = parent, parent.order.lots
-        elif trailing and self.tape.marked[row * self.tape.width + i] > 0.0:
+        elif kind == rules.TRAILING_STOP and self.tape.marked[row * self.tape.width + i] > 0.0:
             paths.ratchet(self.market, working, self.tape.marked[row * self.tape.width + i])
         if conditions and (conditions.oco or parent is not None):
             group = self._groups.setdefault(conditions.oco or id, Group(self._pending))
-            held = int(self.portfolio.lots[i]) + self._pending[i] - group.counted(i) + paths.due(parent, i)
-            working.adds, value = not rules.reduces(held, lots), abs(lots) * self.portfolio.lot_values[i] * self.portfolio.mark_of(i)
-            working.group, working.worth = group, value if value > 0.0 else 0.0
-            group.add(working)
+            ties.join(self.market, working, group, parent)
 
     def _take_batch(self, batch: OrderBatch, at: int, row: int, answers: list[Event]) -> None:
         """Accept a batch as columns; where orders take time or are cut, one by one."""
@@ -423,7 +406,7 @@ class SimulatedBroker:
         """End an open order of whatever sort, with what belongs to it."""
         if order in self._flying:
             flying = self._flying.pop(order)
-            on_its_way = 0 if paths.follows(flying) else flying.lots
+            on_its_way = 0 if ties.follows(flying) else flying.lots
             self._close(order, flying.instrument, on_its_way, state, reason, answers, of=flying.lots)
         elif order in self._parents.open:
             parent = self._parents.forget(order)
@@ -463,23 +446,14 @@ class SimulatedBroker:
             if working.group:
                 for member in working.group.members:
                     self._end_empty(member, answers)
-        self._tell_losses(self._special.values(), answers)
+        answers += ties.losses(self._special.values(), self._special)
 
     def _orphan(self, parent: Working, answers: list[Event]) -> None:
         """What children of an order that ended still wait for will not come; those that have nothing else end."""
-        paths.abandon(parent)
+        ties.abandon(parent)
         for child in parent.children:
             self._end_empty(child, answers)
-        self._tell_losses(parent.children, answers)
-
-    def _tell_losses(self, orders: Iterable[Working], events: list[Event]) -> None:
-        """What those that are open have lost to others is told with the bar that took it. From here on they are orders for that much less."""
-        for working in orders:
-            lost = working.lost
-            if lost and working.id in self._special:
-                trail = working.conditions.trail if working.conditions else nan
-                events.append(Adjusted(working.id, working.instrument, -lost, working.limit, working.stop, trail, working.why_lost))
-                working.order, working.lost = working.order._replace(lots=working.order.lots - lost), 0
+        answers += ties.losses(parent.children, self._special)
 
     def _end_empty(self, working: Working, answers: list[Event]) -> None:
         """End an open order that has nothing left to trade."""
@@ -491,20 +465,11 @@ class SimulatedBroker:
         if wish.lots not in (old.order.lots, old.whole):
             answers.append(Ended(wish.id, old.instrument, wish.lots, rules.REJECTED, Reason.LINKED))
             return
-        left = old.remaining + old.dormant
+        left, lost = old.remaining + old.dormant, old.lost
         answers += self.market.take_back(old, self._row)
         self._sequence += 1
-        new, lost = copy(old), old.lost
-        new.order = old.order._replace(id=wish.id, lots=left, limit=limit, stop=stop, client_id="")
-        new.id, new.sequence, new.since, new.until, new.lost, new.why_lost = wish.id, self._sequence, self._row, self._row, 0, 0
-        _, _, _, _, tick_up, tick_down = self.market.terms[old.instrument]
-        new.limit, new.stop, _ = rules.place(old.whole, min(old.kind, rules.TRAILING_STOP), limit, stop, tick_up, tick_down)
-        for child in new.children:
-            child.parent = new
-        if new.parent is not None:
-            new.parent.children = tuple(new if child is old else child for child in new.parent.children)
-        if new.group:
-            new.group.members = [new if member is old else member for member in new.group.members]
+        order = old.order._replace(id=wish.id, lots=left, limit=limit, stop=stop, client_id="")
+        new = ties.successor(self.market, old, order, self._sequence, self._row)
         del self._singles[old.id], self._special[old.id]
         old.remaining = old.dormant = 0
         old.withdrawn = True
@@ -565,7 +530,7 @@ class SimulatedBroker:
                     self._withdraw(id, rules.CANCELLED, Reason.EMPTY, events)
                     continue
                 self._flying[id] = new
-                if not paths.follows(new):
+                if not ties.follows(new):
                     self._pending[instrument] += new.lots - flying.lots
                 events.append(Adjusted(id, instrument, new.lots - flying.lots, new.limit, new.stop))
         for working in sorted(self._singles.values(), key=_by_sequence):

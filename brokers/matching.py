@@ -15,8 +15,8 @@ from simulator import DAY, SECOND, Account, Ended, Event, Fill, FillBatch, Float
 from simulator.kernels import batches, rules, tapes
 
 if TYPE_CHECKING:
-    from brokers.paths import Group
     from brokers.simulated import Simulated
+    from brokers.ties import Group
 
 _new = tuple.__new__
 NO_ORDERS = np.empty((batches.INTS, 0), np.int64), np.empty((batches.FLOATS, 0))
@@ -35,7 +35,7 @@ class Working:
     reason: int = rules.FILLED
     now: int = rules.FILLED
     session = -1
-    # Of orders that hang together, see brokers.paths: lots that wait for the parent, that it let go so far, that were lost to others in this bar, why
+    # Of orders that hang together, see brokers.ties: lots that wait for the parent, that it let go so far, that were lost to others in this bar, why
     # any ever were, that have traded, and that count as on their way.
     dormant = released = lost = why_lost = done = counted = whole = 0
     # Whether it would add to what is held when it was sent, and what it was worth.

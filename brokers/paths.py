@@ -13,7 +13,8 @@ from math import nan
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from brokers.matching import Slice
-from simulator import DAY, Event, Fill, Order, Tape
+from brokers.ties import abandon
+from simulator import DAY, Event, Fill, Tape
 from simulator.kernels import rules
 
 if TYPE_CHECKING:
@@ -32,69 +33,6 @@ class Arrivals(Protocol):
 
     def arrive(self, at: int, events: list[Event]) -> Sequence[Working]:
         """Let in what arrives by *at*, after these events; the new orders, oldest first."""
-
-
-class Group:
-    """Orders of which one cancels the other, or one alone that waits for its parent. Only one that is left counts as on its way: that which was worth
-    most when it came, of equals the first. Where it adds to what is held, it counts while it waits for its parent too.
-
-    Where all are for as many lots of one instrument they share what is left; else the first that trades ends the others.
-    """
-
-    __slots__ = ("members", "pending", "shares")
-
-    def __init__(self, pending: memoryview[int]) -> None:
-        self.members: list[Working] = []
-        self.pending, self.shares = pending, True
-
-    def add(self, working: Working) -> None:
-        """One more member."""
-        self.members.append(working)
-        first = self.members[0]
-        self.shares = self.shares and (first.instrument, first.whole) == (working.instrument, working.whole)
-        self.recount()
-
-    def recount(self) -> None:
-        """See to it that what is on its way is what one of those that are left has left."""
-        lead = max((working for working in self.members if working.remaining or working.dormant), key=_worth, default=None)
-        for working in self.members:
-            counts = 0 if working is not lead else working.remaining + working.dormant if working.adds else working.remaining
-            self.pending[working.instrument] += counts - working.counted
-            working.counted = counts
-
-    def counted(self, instrument: int) -> int:
-        """Lots of an instrument that count as on their way."""
-        return sum(working.counted for working in self.members if working.instrument == instrument)
-
-    def traded(self, trader: Working, lots: int) -> None:
-        """One of them has traded: what that takes from the others."""
-        trader.counted -= lots
-        for working in self.members:
-            if working is trader or not (working.remaining or working.dormant):
-                continue
-            # What can trade goes first: both had as much of it.
-            loss = lots if self.shares else working.remaining + working.dormant
-            from_remaining = loss if abs(loss) <= abs(working.remaining) else working.remaining
-            working.remaining -= from_remaining
-            working.dormant -= loss - from_remaining
-            working.lost += loss
-            working.why_lost = rules.OCO
-        self.recount()
-
-
-def _worth(working: Working) -> float:
-    return working.worth
-
-
-def due(parent: Working | None, instrument: int) -> int:
-    """Lots of an instrument that do not count as on their way, and would if *parent*, and what that waits for, had traded."""
-    lots = 0
-    while parent is not None:
-        if parent.group and not parent.counted:
-            lots -= parent.group.counted(instrument)
-            lots += parent.remaining + parent.dormant if parent.instrument == instrument else 0
-        parent = parent.parent
-    return lots
 
 
 def release(market: Market, parent: Working, price: float, inside: bool) -> None:
@@ -118,15 +56,6 @@ def release(market: Market, parent: Working, price: float, inside: bool) -> None
                 child.blocked = False
             if same and child.kind == rules.TRAILING_STOP:
                 ratchet(market, child, price)
-            if child.group:
-                child.group.recount()
-
-
-def abandon(parent: Working) -> None:
-    """What the children of an order that ended still wait for will not come."""
-    for child in parent.children:
-        if child.dormant:
-            child.lost, child.dormant, child.why_lost = child.lost + child.dormant, 0, rules.PARENT_ENDED
             if child.group:
                 child.group.recount()
 
@@ -550,9 +479,3 @@ def act(market: Market, working: Working, k: int, price: float, events: list[Eve
             return
         working.now = rules.FILLED
         trade(market, working, k, price, True, price, events)
-
-
-def follows(order: Order) -> bool:
-    """Whether an order counts as on its way only with another: one that waits for a parent, and all of an OCO but the first."""
-    conditions = order.conditions
-    return conditions is not None and (conditions.parent != 0 or conditions.oco not in (0, order.id))
