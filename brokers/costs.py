@@ -202,8 +202,12 @@ def check_rates(part: object, in_bps: tuple[str, ...], in_money: tuple[str, ...]
 FREE = Commission(0.0, 0.0, 0.0, 0.0)
 
 US_EQUITIES: tuple[Levy, ...] = (
-    # SEC, Section 31 of the Securities Exchange Act: on sales, in dollars a million. Source: the Commission's fee rate advisories and orders
-    # (www.sec.gov/divisions/marketreg/sec31info), which FINRA repeats in its information notices.
+    # SEC, Section 31 of the Securities Exchange Act: on sales, in dollars a million. Source: the Commission's orders "Making Fiscal Year ... Annual
+    # Adjustments to Transaction Fee Rates" in the Federal Register, and its fee rate advisories. A rate begins 60 days after the year's appropriation
+    # was enacted. Read for amounts: FINRA's Information Notices of 3/10/10 (12.70, 16.90), 3/3/14 (17.40, 22.10), 1/20/15 (18.40), 3/15/16 (21.80),
+    # 5/7/18 (23.10, 13.00) and 4/24/25 (27.80, nothing); SEC press releases 2010-255 (19.20) and 2012-232 (22.40); Fee Rate Advisories #5 for 2012
+    # (18.00), #2 for 2019 (20.70), 2020 (22.10) and 2021 (5.10), and that of January 2023 (22.90, 8.00); Order 34-104909 of 2026 (20.60). The first
+    # days of 17.40, 18.40, 21.80, 22.90 and 27.80 are reckoned by the 60 days; April 1, 2012 is the day of all mid-year rates.
     *(
         Levy("SEC Section 31", since, bps=a_million / 100.0)
         for since, a_million in (
@@ -228,18 +232,23 @@ US_EQUITIES: tuple[Levy, ...] = (
             ("2026-04-04", 20.60),
         )
     ),
-    # FINRA, Trading Activity Fee: on sales, in dollars a share and at most a trade. Source: Section 1 of Schedule A to FINRA's By-Laws, and the
-    # schedules of SR-FINRA-2020-032 and SR-FINRA-2024-019.
+    # FINRA, Trading Activity Fee: on sales, in dollars a share and at most a trade. Source: Section 1 of Schedule A to FINRA's By-Laws; Regulatory
+    # Notices 11-27 and 12-06, the notice of May 10, 2012 (77 FR 27527), and the schedules of SR-FINRA-2020-032 and SR-FINRA-2024-019. By
+    # SR-FINRA-2026-021 (Release 34-106409) nothing is asked in the last quarter of 2026, and by SR-FINRA-2026-020 the same rates after it, to the end
+    # of 2028. The maximum of 2022 was read in none of these.
     *(
         Levy("FINRA TAF", since, per_share=a_share, maximum=most)
         for since, a_share, most in (
             ("2011-07-01", 0.000090, 4.50),
+            ("2012-03-01", 0.000095, 4.75),
             ("2012-07-01", 0.000119, 5.95),
             ("2022-01-01", 0.000130, 6.49),
             ("2023-01-01", 0.000145, 7.27),
             ("2024-01-01", 0.000166, 8.30),
             ("2026-01-01", 0.000195, 9.79),
+            ("2026-10-01", 0.0, 0.0),
+            ("2027-01-01", 0.000195, 9.79),
         )
     ),
 )
-"""What US regulators ask of sales of listed shares, which brokers pass on; 2010 to 2026."""
+"""What US regulators ask of sales of listed shares, which brokers pass on; from 2010 on, as of November 2026."""

@@ -5,18 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Iterable, Sequence
 from copy import copy
 from functools import partial
-from math import inf, nan
+from math import inf
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import simpy
 
-from brokers import paths, splits
+from brokers import paths, splits, ties
 from brokers.latency import arrive
 from brokers.margined import market_of
 from brokers.matching import Bill, Book, Slice, Table, Working
-from brokers.paths import NAMED, Group
+from brokers.paths import NAMED
 from brokers.slicing import Parents, Seen, execute
+from brokers.ties import Group
 from simulator import (
     SECOND,
     Account,
@@ -101,7 +102,7 @@ class SimulatedBroker:
         self._open_at_all, self._all_rest = True, False
         for wish in approved:
             if isinstance(wish, Order):
-                if wish.conditions is None or not paths.follows(wish):
+                if wish.conditions is None or not ties.follows(wish):
                     self._pending[wish.instrument] += wish.lots
                 self._open[wish.instrument] += 1
                 if self._latency:
@@ -152,25 +153,10 @@ class SimulatedBroker:
 
     def _take_special(self, order: Order, at: int, row: int, answers: list[Event]) -> None:
         """Accept an order that hangs on others, follows the price, or waits for an auction; or reject it."""
-        id, i, lots, kind, limit, stop, _, _, _, conditions = order
-        trailing = kind == rules.TRAILING_STOP
-        on_its_way = 0 if paths.follows(order) else lots
+        id, i, lots, kind, _, _, _, _, _, conditions = order
+        on_its_way = 0 if ties.follows(order) else lots
         parent = self._singles.get(conditions.parent) if conditions and conditions.parent else None
-        _, _, _, _, tick_up, tick_down = self.market.terms[i]
-        reason = 0
-        if trailing:
-            # A trailing stop needs a distance, and may have a stop to begin with.
-            amount, fraction = (conditions.trail, conditions.trail_fraction) if conditions else (nan, nan)
-            if not (0.0 < amount < inf) and not (0.0 < fraction < 1.0):
-                reason = rules.BAD_PRICE
-            elif stop == stop:
-                _, stop, reason = rules.place(lots, rules.STOP, limit, stop, tick_up, tick_down)
-        else:
-            limit, stop, reason = rules.place(lots, kind, limit, stop, tick_up, tick_down)
-        if conditions and conditions.parent and (parent is None or not (parent.remaining or parent.dormant)):
-            reason = Reason.PARENT_ENDED
-        elif kind == rules.MARKET_ON_CLOSE and not self.market.knows_closes:
-            reason = Reason.NO_AUCTION
+        limit, stop, reason = ties.admit(self.market, order, parent)
         if reason:
             self._close(id, i, on_its_way, rules.REJECTED, reason, answers, of=lots)
             return
@@ -182,12 +168,11 @@ class SimulatedBroker:
             working.parent, parent.children = parent, (*parent.children, working)
             working.remaining, working.dormant = 0, lots
             self._special[parent.id], parent.whole = parent, parent.order.lots
-        elif trailing and self.tape.marked[row * self.tape.width + i] > 0.0:
+        elif kind == rules.TRAILING_STOP and self.tape.marked[row * self.tape.width + i] > 0.0:
             paths.ratchet(self.market, working, self.tape.marked[row * self.tape.width + i])
         if conditions and (conditions.oco or parent is not None):
             group = self._groups.setdefault(conditions.oco or id, Group(self._pending))
-            working.group = group
-            group.add(working)
+            ties.join(self.market, working, group, parent)
 
     def _take_batch(self, batch: OrderBatch, at: int, row: int, answers: list[Event]) -> None:
         """Accept a batch as columns; where orders take time or are cut, one by one."""
@@ -276,7 +261,7 @@ class SimulatedBroker:
         parent = self._parents.begin(order)
 
         def send(lots: int) -> None:
-            child = order._replace(id=self.ids.next(), lots=lots, client_id="", schedule=None)
+            child = parent.order._replace(id=self.ids.next(), lots=lots, client_id="", schedule=None)
             self._parents.adopt(child.id, parent)
             self._open[order.instrument] += 1
             self._arrivals.append(Sliced(child, order.id))
@@ -292,7 +277,7 @@ class SimulatedBroker:
             return Seen(self.tape, order.instrument, self._row if self.tape.ats[self._row] <= now else self._row - 1)
 
         closes = partial(self._parents.next_close, self._env)
-        parent.process = self._later(execute(self._env, at, order.lots, schedule, seen, closes, send, cancel))
+        parent.process = self._later(execute(self._env, at, parent.plan, schedule, seen, closes, send, cancel))
 
     def _run_to(self, at: int, row: int) -> list[Event]:
         """Let processes run up to *at*, when orders have met the bars up to *row*."""
@@ -421,7 +406,7 @@ class SimulatedBroker:
         """End an open order of whatever sort, with what belongs to it."""
         if order in self._flying:
             flying = self._flying.pop(order)
-            on_its_way = 0 if paths.follows(flying) else flying.lots
+            on_its_way = 0 if ties.follows(flying) else flying.lots
             self._close(order, flying.instrument, on_its_way, state, reason, answers, of=flying.lots)
         elif order in self._parents.open:
             parent = self._parents.forget(order)
@@ -454,20 +439,21 @@ class SimulatedBroker:
             self._sweep((self._books[working.instrument],))
 
     def _bury(self, met: Sequence[Working], answers: list[Event]) -> None:
-        """End what hung on those that ended in the bar that they *met*, and has not met it itself."""
+        """End what hung on those that traded or ended in the bar that they *met*, and has not met it itself."""
         for working in met:
-            if not (working.remaining or working.dormant):
-                if working.children:
-                    self._orphan(working, answers)
-                if working.group:
-                    for member in working.group.members:
-                        self._end_empty(member, answers)
+            if working.children and not (working.remaining or working.dormant):
+                self._orphan(working, answers)
+            if working.group:
+                for member in working.group.members:
+                    self._end_empty(member, answers)
+        answers += ties.losses(self._special.values(), self._special)
 
     def _orphan(self, parent: Working, answers: list[Event]) -> None:
         """What children of an order that ended still wait for will not come; those that have nothing else end."""
-        paths.abandon(parent)
+        ties.abandon(parent)
         for child in parent.children:
             self._end_empty(child, answers)
+        answers += ties.losses(parent.children, self._special)
 
     def _end_empty(self, working: Working, answers: list[Event]) -> None:
         """End an open order that has nothing left to trade."""
@@ -476,23 +462,14 @@ class SimulatedBroker:
 
     def _change_linked(self, wish: Replace, old: Working, limit: float, stop: float, answers: list[Event]) -> None:
         """Give an order that others hang on new prices: the one that takes its place keeps its ties, and its quantity."""
-        if wish.lots != old.order.lots:
+        if wish.lots not in (old.order.lots, old.whole):
             answers.append(Ended(wish.id, old.instrument, wish.lots, rules.REJECTED, Reason.LINKED))
             return
-        left = old.remaining + old.dormant
+        left, lost = old.remaining + old.dormant, old.lost
         answers += self.market.take_back(old, self._row)
         self._sequence += 1
-        new, lost = copy(old), old.lost
-        new.order = old.order._replace(id=wish.id, lots=left, limit=limit, stop=stop, client_id="")
-        new.id, new.sequence, new.since, new.until, new.lost = wish.id, self._sequence, self._row, self._row, 0
-        _, _, _, _, tick_up, tick_down = self.market.terms[old.instrument]
-        new.limit, new.stop, _ = rules.place(old.whole, min(old.kind, rules.TRAILING_STOP), limit, stop, tick_up, tick_down)
-        for child in new.children:
-            child.parent = new
-        if new.parent is not None:
-            new.parent.children = tuple(new if child is old else child for child in new.parent.children)
-        if new.group:
-            new.group.members = [new if member is old else member for member in new.group.members]
+        order = old.order._replace(id=wish.id, lots=left, limit=limit, stop=stop, client_id="")
+        new = ties.successor(self.market, old, order, self._sequence, self._row)
         del self._singles[old.id], self._special[old.id]
         old.remaining = old.dormant = 0
         old.withdrawn = True
@@ -538,10 +515,7 @@ class SimulatedBroker:
     # Corporate actions, and contracts that end.
 
     def split(self, instrument: int, up: int, down: int, row: int) -> list[Event]:
-        """Rescale the open orders in an instrument by *up* for *down*, before they meet *row*: what became of each.
-
-        Orders that are cut in time end: their schedules were made for other shares.
-        """
+        """Rescale the open orders in an instrument by *up* for *down*, before they meet *row*: what became of each."""
         events: list[Event] = []
         self._row = row - 1
         if self.tape is not self.portfolio.bars.tape:
@@ -551,16 +525,14 @@ class SimulatedBroker:
             self._from_table(row)
         for id, flying in list(self._flying.items()):
             if flying.instrument == instrument:
-                new = splits.rescaled(flying, flying.lots, up, down)
+                new = splits.rescaled(flying, splits.scaled(flying.lots, up, down) - flying.lots, up, down)
                 if not new.lots:
                     self._withdraw(id, rules.CANCELLED, Reason.EMPTY, events)
                     continue
                 self._flying[id] = new
-                if not paths.follows(new):
+                if not ties.follows(new):
                     self._pending[instrument] += new.lots - flying.lots
                 events.append(Adjusted(id, instrument, new.lots - flying.lots, new.limit, new.stop))
-        for id in [id for id, parent in self._parents.open.items() if parent.order.instrument == instrument]:
-            self._withdraw(id, rules.CANCELLED, Reason.SPLIT, events)
         for working in sorted(self._singles.values(), key=_by_sequence):
             if working.instrument != instrument or working.id not in self._singles:
                 continue
@@ -576,7 +548,30 @@ class SimulatedBroker:
                 self._pending[instrument] += working.remaining - left
         if instrument in self._books:
             self._sweep((self._books[instrument],))
+        if self._parents.open:
+            self._split_parents(instrument, up, down, events)
         return events
+
+    def _split_parents(self, instrument: int, up: int, down: int, events: list[Event]) -> None:
+        """Orders that are cut in time, after their slices: what is not sent yet is rounded toward zero by itself, as each slice was."""
+        parents = self._parents
+        changes: dict[int, int] = {}
+        for id, parent in parents.open.items():
+            if parent.order.instrument == instrument:
+                schedule = parent.order.schedule or self._slicing
+                assert schedule
+                changes[id] = parent.rescale(up, down, schedule.round_lot)
+        for event in events:
+            if isinstance(event, Adjusted) and event.order in parents.of:
+                changes[parents.of[event.order]] += event.lots
+        for id, change in changes.items():
+            parent = parents.open[id]
+            parent.order, parent.remaining = splits.rescaled(parent.order, change, up, down), parent.remaining + change
+            events.append(Adjusted(id, instrument, change, parent.order.limit, parent.order.stop))
+        self._settle_parents(events)
+        for id in changes:
+            if id in parents.open and parents.open[id].remaining == parents.open[id].lost:
+                self._withdraw(id, rules.CANCELLED, Reason.EMPTY, events)
 
     def delist(self, instrument: int, row: int) -> list[Event]:
         """Cancel all open orders in an instrument, before they meet *row*."""

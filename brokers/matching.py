@@ -15,8 +15,8 @@ from simulator import DAY, SECOND, Account, Ended, Event, Fill, FillBatch, Float
 from simulator.kernels import batches, rules, tapes
 
 if TYPE_CHECKING:
-    from brokers.paths import Group
     from brokers.simulated import Simulated
+    from brokers.ties import Group
 
 _new = tuple.__new__
 NO_ORDERS = np.empty((batches.INTS, 0), np.int64), np.empty((batches.FLOATS, 0))
@@ -34,9 +34,12 @@ class Working:
     shares = notional = paid = extra = 0.0
     now: int = rules.FILLED
     session = -1
-    # Of orders that hang together, see brokers.paths: lots that wait for the parent, that it let go so far, that were lost to others and why, that
-    # have traded, and that count as on their way.
+    # Of orders that hang together, see brokers.ties: lots that wait for the parent, that it let go so far, that were lost to others in this bar, why
+    # any ever were, that have traded, and that count as on their way.
     released = lost = why_lost = done = counted = whole = 0
+    # Whether it would add to what is held when it was sent, and what it was worth.
+    adds = False
+    worth = 0.0
     parent: Working | None = None
     children: tuple[Working, ...] = ()
     group: Group | None = None
@@ -443,7 +446,7 @@ class Market:
             ending = rules.EXPIRED
         if ending:
             self.empty(working)
-        elif working.lost and not left:
+        elif working.why_lost and not left:
             # What others took from it.
             ending, reason = rules.CANCELLED, working.why_lost
         if not (working.remaining or working.dormant):

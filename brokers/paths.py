@@ -13,7 +13,8 @@ from math import nan
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from brokers.matching import Slice
-from simulator import DAY, Event, Fill, Order, Tape
+from brokers.ties import abandon
+from simulator import DAY, Event, Fill, Tape
 from simulator.kernels import rules
 
 if TYPE_CHECKING:
@@ -32,50 +33,6 @@ class Arrivals(Protocol):
 
     def arrive(self, at: int, events: list[Event]) -> Sequence[Working]:
         """Let in what arrives by *at*, after these events; the new orders, oldest first."""
-
-
-class Group:
-    """Orders of which one cancels the other, or one alone that waits for its parent. Only the first that is left counts as on its way.
-
-    Where all are for as many lots of one instrument they share what is left; else the first that trades ends the others.
-    """
-
-    __slots__ = ("members", "pending", "shares")
-
-    def __init__(self, pending: memoryview[int]) -> None:
-        self.members: list[Working] = []
-        self.pending, self.shares = pending, True
-
-    def add(self, working: Working) -> None:
-        """One more member."""
-        self.members.append(working)
-        first = self.members[0]
-        self.shares = self.shares and (first.instrument, first.whole) == (working.instrument, working.whole)
-        self.recount()
-
-    def recount(self) -> None:
-        """See to it that what is on its way is what the first that is left has left."""
-        leads = True
-        for working in self.members:
-            counts = working.remaining if leads else 0
-            self.pending[working.instrument] += counts - working.counted
-            working.counted = counts
-            leads = leads and not (working.remaining or working.dormant)
-
-    def traded(self, trader: Working, lots: int) -> None:
-        """One of them has traded: what that takes from the others."""
-        trader.counted -= lots
-        for working in self.members:
-            if working is trader or not (working.remaining or working.dormant):
-                continue
-            # What can trade goes first: both had as much of it.
-            loss = lots if self.shares else working.remaining + working.dormant
-            from_remaining = loss if abs(loss) <= abs(working.remaining) else working.remaining
-            working.remaining -= from_remaining
-            working.dormant -= loss - from_remaining
-            working.lost += loss
-            working.why_lost = rules.OCO
-        self.recount()
 
 
 def release(market: Market, parent: Working, price: float, inside: bool) -> None:
@@ -101,12 +58,6 @@ def release(market: Market, parent: Working, price: float, inside: bool) -> None
                 ratchet(market, child, price)
             if child.group:
                 child.group.recount()
-
-
-def abandon(parent: Working) -> None:
-    """What the children of an order that ended still wait for will not come."""
-    for child in parent.children:
-        child.lost, child.dormant, child.why_lost = child.lost + child.dormant, 0, rules.PARENT_ENDED
 
 
 def crowded(orders: Sequence[Working], policy: Policy) -> bool:
@@ -147,12 +98,19 @@ def meet(
     for working in met:
         if working.children:
             release(market, working, tape.closes[opens + working.instrument], False)
+    seen: set[int] = set()
     for working in met:
         if working.withdrawn:
             continue
         market.look_back(working, events)
+        seen.add(working.id)
         if working.children and not (working.remaining or working.dormant):
+            # A parent that took the place of another is younger than its children, which have had their turn.
+            older = [child for child in working.children if child.dormant and child.id in seen]
             abandon(working)
+            for child in older:
+                if not child.remaining:
+                    market.look_back(child, events)
     return met
 
 
@@ -261,9 +219,9 @@ def trade(market: Market, working: Working, k: int, price: float, taker: bool, s
     What the volume leaves over waits for the next bar.
     """
     left = working.remaining
-    if working.tif == rules.FOK and left != working.order.lots:
+    if working.tif == rules.FOK and (working.why_lost or working.dormant):
         # All or nothing: what its parent or its pair leave of it is not all.
-        working.now, working.blocked = rules.OCO if working.lost else rules.PARENT, True
+        working.now, working.blocked = rules.OCO if working.why_lost else rules.PARENT, True
         return
     market.trade(working, k, price, taker, events)
     working.blocked = True
@@ -521,9 +479,3 @@ def act(market: Market, working: Working, k: int, price: float, events: list[Eve
             return
         working.now = rules.FILLED
         trade(market, working, k, price, True, price, events)
-
-
-def follows(order: Order) -> bool:
-    """Whether an order counts as on its way only with another: one that waits for a parent, and all of an OCO but the first."""
-    conditions = order.conditions
-    return conditions is not None and (conditions.parent != 0 or conditions.oco not in (0, order.id))

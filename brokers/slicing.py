@@ -17,6 +17,7 @@ import numpy as np
 import simpy
 
 from brokers.matching import Bill
+from brokers.splits import scaled
 from simulator import DAY, SECOND, AlmgrenChriss, Ended, Event, Fill, FillBatch, FloatArray, IntArray, Order, Pov, Schedule, Tape, Twap, Vwap
 from simulator.kernels import rules, tapes
 
@@ -252,58 +253,70 @@ def proportions(schedule: Twap | Vwap | AlmgrenChriss, start: int, lots: int, se
 def execute(
     environment: simpy.Environment,
     start: int,
-    lots: int,
+    plan: list[int],
     schedule: Schedule,
     seen: Callable[[int], Seen],
     closes: Callable[[], simpy.Event],
     send: Callable[[int], None],
     cancel: Callable[[], None],
 ) -> Generator[Any, None, None]:
-    """A process that works an order of *lots*, which is at the market by *start* (UTC nanoseconds), by its schedule.
+    """A process that works an order, which is at the market by *start* (UTC nanoseconds), by its schedule.
 
-    *seen* is what is known at a moment, and *closes* the event that bars have closed. It calls *send* for each child, and *cancel* at the deadline
-    where the schedule would have that.
+    *plan* is what is to be sent, in turn: at first all of it, and always what is left, so that a split can rescale it. *seen* is what is known at a
+    moment, and *closes* the event that bars have closed. It calls *send* for each child, and *cancel* at the deadline where the schedule would have
+    that.
     """
-    gap, left = round(schedule.seconds * SECOND), lots
+    gap = round(schedule.seconds * SECOND)
     try:
         if isinstance(schedule, Pov):
             yield environment.timeout(start - environment.now)
             over = environment.timeout(gap)
-            while left and not over.processed:
-                child = next_child(left, seen(int(environment.now)).allows(schedule.rate), schedule.round_lot)
+            while plan[0] and not over.processed:
+                child = next_child(plan[0], seen(int(environment.now)).allows(schedule.rate), schedule.round_lot)
                 if child:
+                    plan[0] -= child
                     send(child)
-                    left -= child
-                if left:
+                if plan[0]:
                     yield over | closes()
             deadline = start + gap
         else:
-            for k, child in enumerate(split(lots, proportions(schedule, start, lots, seen(start)), schedule.round_lot)):
+            plan[:] = split(plan[0], proportions(schedule, start, plan[0], seen(start)), schedule.round_lot)
+            for k in range(schedule.slices):
                 # Delays count from the event's own time: an idle environment's clock lags behind.
                 yield environment.timeout(start + k * gap - environment.now)
+                child = plan.pop(0)
                 if child:
                     send(child)
-            left, deadline = 0, start + gap * schedule.slices
+            deadline = start + gap * schedule.slices
         if schedule.residual == "cancel":
             yield environment.timeout(deadline - environment.now)
             cancel()
-        elif left:
-            send(left)
+        elif plan and plan[0]:
+            send(plan.pop())
     except simpy.Interrupt:
         # The parent was taken back: what is not sent yet never will be.
         return
 
 
 class Parent:
-    """An order that is cut in time: lots not yet filled, lots lost with children that ended, its bill, and its process."""
+    """An order that is cut in time: lots not yet filled, lots lost with children that ended, the *plan* of those not yet sent, its bill, and its
+    process.
+    """
 
-    __slots__ = ("bill", "children", "lost", "order", "process", "remaining")
+    __slots__ = ("bill", "children", "lost", "order", "plan", "process", "remaining")
 
     def __init__(self, order: Order) -> None:
-        self.order, self.remaining, self.lost = order, order.lots, 0
+        self.order, self.remaining, self.lost, self.plan = order, order.lots, 0, [order.lots]
         self.children: list[int] = []
         self.bill = Bill()
         self.process: simpy.Process | None = None
+
+    def rescale(self, up: int, down: int, round_lot: int) -> int:
+        """Take what is not sent yet through a split: how many lots that changed. Slices stay in proportion, and whole round lots."""
+        before = sum(self.plan)
+        if before:
+            self.plan[:] = split(scaled(before, up, down), [float(abs(child)) for child in self.plan], round_lot)
+        return sum(self.plan) - before
 
 
 class Parents:

@@ -20,11 +20,10 @@ def scaled(lots: int, up: int, down: int) -> int:
     return whole if lots >= 0 else -whole
 
 
-def rescaled(order: Order, left: int, up: int, down: int) -> Order:
-    """The same order when *left* lots of it are open and become fewer or more, at the prices of the new shares, not yet on the grid."""
+def rescaled(order: Order, change: int, up: int, down: int) -> Order:
+    """The same order for so many lots more, at the prices of the new shares, not yet on the grid."""
     conditions = order.conditions._replace(trail=order.conditions.trail * down / up) if order.conditions else None
-    lots = order.lots + scaled(left, up, down) - left
-    return order._replace(lots=lots, limit=order.limit * down / up, stop=order.stop * down / up, conditions=conditions)
+    return order._replace(lots=order.lots + change, limit=order.limit * down / up, stop=order.stop * down / up, conditions=conditions)
 
 
 def rescale(working: Working, up: int, down: int, terms: Terms) -> Adjusted | int:
@@ -42,12 +41,11 @@ def rescale(working: Working, up: int, down: int, terms: Terms) -> Adjusted | in
     if reason:
         return reason
     change = remaining + dormant - sum(old)
-    working.order = rescaled(working.order, sum(old), up, down)
+    working.order = rescaled(working.order, change, up, down)
     working.conditions = working.order.conditions
     working.limit, working.stop, working.extreme = limit, stop, working.extreme * down / up
     working.remaining, working.dormant = remaining, dormant
     # What hangs on others is counted in the new shares from here on, as if it had always been.
-    counts = working.whole, working.released, working.lost, working.done
-    working.whole, working.released, working.lost, working.done = (scaled(lots, up, down) for lots in counts)
+    working.whole, working.released, working.done = (scaled(lots, up, down) for lots in (working.whole, working.released, working.done))
     trail = working.conditions.trail if working.conditions else nan
     return Adjusted(working.id, working.instrument, change, limit, stop, trail)

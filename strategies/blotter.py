@@ -20,6 +20,9 @@ class Blotter:
     tickets: Sequence[Ticket] | None = field(default=None, init=False, repr=False)
     due: dict[int, list[Ticket]] = field(default_factory=dict, init=False, repr=False)
     dated: list[tuple[int, Ticket]] = field(default_factory=list, init=False, repr=False)
+    # By client_id and by the name of a pair, the first order that had it: those that are sent again are tied as they were.
+    ids: dict[str, int] = field(default_factory=dict, init=False, repr=False)
+    pairs: dict[str, int] = field(default_factory=dict, init=False, repr=False)
 
     @classmethod
     def of(cls, tickets: Sequence[Ticket]) -> Blotter:
@@ -57,8 +60,7 @@ class Blotter:
 
     def _orders(self, view: View, due: Sequence[Ticket]) -> list[Order]:
         """The orders of these tickets, with what ties them to each other."""
-        ids: dict[str, int] = {}
-        pairs: dict[str, int] = {}
+        ids, pairs = self.ids, self.pairs
         orders = []
         for x in due:
             order = view.order(
@@ -73,7 +75,7 @@ class Blotter:
                 trail_fraction=x.trail_fraction,
                 until=x.until,
             )
-            ids[x.client_id] = order.id
+            ids.setdefault(x.client_id, order.id)
             if x.parent or x.oco:
                 ties = (order.conditions or Conditions())._replace(parent=ids.get(x.parent, 0), oco=pairs.setdefault(x.oco, order.id) if x.oco else 0)
                 order = order._replace(conditions=ties)

@@ -57,12 +57,6 @@ def currencies_of(tape: Tape) -> Currencies | None:
     return Currencies(names, tuple(names.index(x.currency) for x in instruments), tuple(rates))
 
 
-def open_portfolio(bars: Bars, cash: float) -> Portfolio:
-    """An account for what is on the tape: one of several currencies where there are any."""
-    currencies = currencies_of(bars.tape)
-    return Portfolio(bars, cash) if currencies is None else CurrencyPortfolio(bars, cash, currencies)
-
-
 class CurrencyPortfolio(Portfolio):
     """Cash by currency in *balances*; *cash*, *receivable*, *sizes* and *terms* are in the base currency, at the rates of the last marks.
 
@@ -91,11 +85,16 @@ class CurrencyPortfolio(Portfolio):
                 self.book([Fill(*values) for values in zip(*columns, strict=True)])
             elif isinstance(event, Fill):
                 i, c = event.instrument, self.currencies.of[event.instrument]
-                up, down, multiplier, _, _, _ = self._terms[i]
-                self.balances[c] = self.balances[c] - event.lots * up / down * multiplier * event.price
+                self.balances[c] = self.balances[c] + self._trade(i, event.lots, event.price)
                 self.balances[0] = self.balances[0] - event.commission
-                self._change(i, event.lots, event.price)
         self._value()
+
+    def _trade(self, i: int, lots: int, price: float) -> float:
+        """Change a position, and say what that brings in its own currency, commission apart."""
+        self._change(i, lots, price)
+        up, down, multiplier, _, _, _ = self._terms[i]
+        brought: float = -lots * up / down * multiplier * price
+        return brought
 
     def settle(self, events: Iterable[Event]) -> tuple[Event, ...]:
         """Take what fell due into account, each event before the next is made; all of them."""
@@ -129,10 +128,17 @@ class CurrencyPortfolio(Portfolio):
 
     def _resize(self, i: int) -> None:
         up, down, multiplier, _, _, _ = self._terms[i]
-        self._sizes[i] = self._lots[i] * up / down * multiplier * self._rate(i) if self._lots[i] else 0.0
+        self._sizes[i] = self._lots[i] * up / down * multiplier * self.rate_of(i) if self._lots[i] else 0.0
 
-    def _rate(self, i: int) -> float:
-        return self.rates[self.currencies.of[i]]
+    def rate_of(self, instrument: int) -> float:
+        """What an instrument's currency is worth in the base at the last marks."""
+        return self.rates[self.currencies.of[instrument]]
+
+    def _worth_of(self, i: int, mark: float) -> float:
+        """What a position counts at this mark, in its own currency."""
+        up, down, multiplier, _, _, _ = self._terms[i]
+        worth: float = self._lots[i] * up / down * multiplier * mark
+        return worth
 
     def mark(self, bars: Bars) -> None:
         """From here on values are taken at this instant's closes and rates."""
@@ -140,7 +146,7 @@ class CurrencyPortfolio(Portfolio):
         self.restated.clear()
         marked, base = bars.tape.marked, bars.row * self.width
         before, self.rates = self.rates, [1.0, *(marked[base + at] for at in self.currencies.rates[1:])]
-        by_instrument = np.array([self._rate(i) for i in range(self.width)])
+        by_instrument = np.array([self.rate_of(i) for i in range(self.width)])
         self.terms[:, 2:4] = self._plain[:, 2:4] * by_instrument[:, None]
         self.lot_values[:] = self.terms[:, 3].tolist()
         for i in range(self.width):
@@ -149,8 +155,7 @@ class CurrencyPortfolio(Portfolio):
         now = [balance + owed for balance, owed in zip(self.balances, self.owed, strict=True)]
         for i, c in enumerate(self.currencies.of):
             if self._lots[i]:
-                up, down, multiplier, _, _, _ = self._terms[i]
-                now[c] += self._lots[i] * up / down * multiplier * marked[base + i]
+                now[c] += self._worth_of(i, marked[base + i])
         for c, (then, worth) in enumerate(zip(self._known, now, strict=True)):
             if worth or then:
                 self.local[c] += (worth - then) * self.rates[c]
@@ -166,5 +171,5 @@ class CurrencyPortfolio(Portfolio):
     def position(self, instrument: int) -> Position:
         """One position, valued at the last mark, in its own currency."""
         found = super().position(instrument)
-        rate = self._rate(instrument)
+        rate = self.rate_of(instrument)
         return replace(found, unrealised=found.unrealised / rate) if found.unrealised else found

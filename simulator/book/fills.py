@@ -169,7 +169,9 @@ class Rescaled(NamedTuple):
 
 
 class Adjusted(NamedTuple):
-    """An open order was rescaled by a split: *lots* more (or, against its side, less) are left of it, and these are its prices now."""
+    """*lots* more (or, against its side, less) are left of an open order, and these are its prices now: a split rescaled it, or, with a *reason*,
+    others took so much from it.
+    """
 
     order: int
     instrument: int
@@ -177,6 +179,7 @@ class Adjusted(NamedTuple):
     limit: float
     stop: float
     trail: float = nan
+    reason: int = 0
 
 
 Event = Fill | FillBatch | Itemised | Ended | Waited | Sliced | Replaced | Halt | Forced | Booked | Rescaled | Adjusted

@@ -6,26 +6,24 @@ settlement brings. Source: market-rules.md, section 5: a future counts (mark - l
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from math import fsum
 from typing import Any
 
-from simulator.book import currencies
+from simulator.book.currencies import Currencies, CurrencyPortfolio, currencies_of
 from simulator.book.fills import Booked, Booking, Event, Fill, FillBatch
 from simulator.book.portfolio import Portfolio
-from simulator.errors import DataError
 from simulator.kernels.rules import after
 from simulator.market.instruments import NEVER, Future
 from simulator.market.tape import Bars, Tape
 
 
 def open_portfolio(bars: Bars, cash: float) -> Portfolio:
-    """An account for what is on the tape: one of futures or of several currencies where there are any. Raises DataError where there are both."""
+    """An account for what is on the tape: one of futures, of several currencies, or of both."""
+    known = currencies_of(bars.tape)
     if not futures_of(bars.tape):
-        return currencies.open_portfolio(bars, cash)
-    if len({x.currency for x in bars.tape.instruments}) > 1:
-        raise DataError("an account with futures in it is in one currency: take out the futures, or what is in other currencies")
-    return FuturesPortfolio(bars, cash)
+        return Portfolio(bars, cash) if known is None else CurrencyPortfolio(bars, cash, known)
+    return FuturesPortfolio(bars, cash) if known is None else FuturesCurrencyPortfolio(bars, cash, known)
 
 
 def futures_of(tape: Tape) -> dict[int, Future]:
@@ -87,9 +85,51 @@ class FuturesPortfolio(Portfolio):
     def worth(self) -> tuple[float, float]:
         """Equity, and gross exposure of what is held (of a future its contract value), at the last marks."""
         if self._worth is None:
-            marks = [(size, self.mark_of(i), i) for i, size in enumerate(self._sizes) if size]
-            values = [size * ((mark - self._averages[i]) if i in self._futures else mark) for size, mark, i in marks]
-            self._worth = fsum([self.cash, *values, self.receivable]), fsum(abs(size * mark) for size, mark, _ in marks)
+            self._worth = worth_of(self, self._futures)
+        return self._worth
+
+
+def worth_of(portfolio: Portfolio, futures: Collection[int]) -> tuple[float, float]:
+    """Equity, to which a future adds what it gained since its last settlement, and gross exposure of what is held, at the last marks."""
+    sizes, averages = portfolio.sizes.tolist(), portfolio.averages.tolist()
+    marks = [(size, portfolio.mark_of(i), i) for i, size in enumerate(sizes) if size]
+    values = [size * ((mark - averages[i]) if i in futures else mark) for size, mark, i in marks]
+    return fsum([portfolio.cash, *values, portfolio.receivable]), fsum(abs(size * mark) for size, mark, _ in marks)
+
+
+class FuturesCurrencyPortfolio(CurrencyPortfolio):
+    """An account with futures and several currencies in it: what a future gains or loses moves in its own currency, and is worth what that is."""
+
+    __slots__ = ("_futures",)
+
+    def __init__(self, bars: Bars, cash: float, currencies: Currencies) -> None:
+        super().__init__(bars, cash, currencies)
+        self._futures = frozenset(futures_of(bars.tape))
+
+    def _trade(self, i: int, lots: int, price: float) -> float:
+        if i not in self._futures:
+            return super()._trade(i, lots, price)
+        before = self._realised[i]
+        self._change(i, lots, price)
+        return self._realised[i] - before
+
+    def _move(self, booked: Booked) -> None:
+        if booked.kind == Booking.VARIATION:
+            i = booked.instrument
+            c = self.currencies.of[i]
+            self.balances[c] = self.balances[c] + booked.amount
+            self._realised[i] = self._realised[i] + booked.amount
+            self._averages[i] = booked.price
+        else:
+            super()._move(booked)
+
+    def _worth_of(self, i: int, mark: float) -> float:
+        return super()._worth_of(i, mark - self._averages[i] if i in self._futures else mark)
+
+    def worth(self) -> tuple[float, float]:
+        """Equity, and gross exposure of what is held (of a future its contract value), at the last marks and rates."""
+        if self._worth is None:
+            self._worth = worth_of(self, self._futures)
         return self._worth
 
 
@@ -99,11 +139,12 @@ class Settlements:
     *drop* takes the open orders in an instrument back.
     """
 
-    __slots__ = ("_day", "_futures", "_left", "drop", "portfolio")
+    __slots__ = ("_day", "_futures", "_left", "_sizes", "drop", "portfolio")
 
     def __init__(self, portfolio: Portfolio, drop: Callable[[int], Iterable[Event]]) -> None:
         self.portfolio, self.drop = portfolio, drop
         self._futures = futures_of(portfolio.bars.tape)
+        self._sizes = [tuple(row) for row in portfolio.bars.tape.terms[:, :3].tolist()]
         self._left = {i: x.expiry for i, x in self._futures.items() if x.expiry < NEVER}
         self._day: int | None = None
 
@@ -120,12 +161,17 @@ class Settlements:
             yield from self.drop(i)
             lots = int(portfolio.lots[i])
             if lots:
-                price = portfolio.mark_of(i)
-                amount = float(portfolio.sizes[i]) * (price - float(portfolio.averages[i]))
+                price, amount = self._gain(i, lots)
                 yield Booked(Booking.EXPIRY, i, amount, lots=-lots, price=price)
         for i in self._futures:
-            if portfolio.lots[i]:
-                price = portfolio.mark_of(i)
-                amount = float(portfolio.sizes[i]) * (price - float(portfolio.averages[i]))
+            lots = int(portfolio.lots[i])
+            if lots:
+                price, amount = self._gain(i, lots)
                 if amount:
                     yield Booked(Booking.VARIATION, i, amount, price=price)
+
+    def _gain(self, i: int, lots: int) -> tuple[float, float]:
+        """The last mark of a position, and what it gained since its last settlement, in its own currency."""
+        price = self.portfolio.mark_of(i)
+        up, down, multiplier = self._sizes[i]
+        return price, lots * up / down * multiplier * (price - float(self.portfolio.averages[i]))

@@ -88,7 +88,6 @@ class Reason(IntEnum):
     GOOD_TILL = rules.GOOD_TILL
     LINKED = 33
     NO_AUCTION = 34
-    SPLIT = 40
     DELISTED = 41
     NO_LOCATE = 60
     MARGIN = 61
@@ -144,7 +143,6 @@ _WORDS = {
     Reason.GOOD_TILL: "past its good-till date",
     Reason.LINKED: "the quantity of a linked order stays as it is",
     Reason.NO_AUCTION: "no bar of this data is known to be the last of its session",
-    Reason.SPLIT: "split while it was worked in slices",
     Reason.DELISTED: "delisted",
     Reason.NO_LOCATE: "no shares to borrow",
     Reason.MARGIN: "initial margin",

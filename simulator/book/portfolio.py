@@ -184,6 +184,10 @@ class Portfolio:
             found[bars.row - first] = self.equity
         return found
 
+    def rate_of(self, instrument: int) -> float:
+        """What an instrument's currency is worth in the account's at the last marks: 1, where there is but one."""
+        return 1.0
+
     def mark_of(self, instrument: int) -> float:
         """An instrument's last mark, rescaled where it was split since; NaN before its first."""
         if instrument in self.restated:

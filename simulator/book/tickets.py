@@ -53,11 +53,16 @@ def tickets(orders: Iterable[Any]) -> list[Ticket]:
 
 
 def linked(made: list[Ticket], place: Callable[[int], str]) -> list[Ticket]:
-    """The same tickets, if those that hang together are sent together. Raises OrderError naming the one that is not."""
+    """The same tickets, if those that hang together are sent together. Raises OrderError naming the one that is not.
+
+    One that is sent again may be sent at any time: it is no new order.
+    """
     sent: dict[str, tuple[int, str]] = {}
     pairs: dict[str, tuple[int, str]] = {}
     for k, order in enumerate(made):
         at = order.bar, order.date
+        if order.client_id in sent:
+            continue
         if order.parent and sent.get(order.parent) != at:
             raise OrderError(f"{place(k)}: its parent '{order.parent}' must stand before it, and be sent after the same bar")
         if order.oco and pairs.setdefault(order.oco, at) != at:

@@ -14,7 +14,7 @@ from simulator.book.currencies import CurrencyPortfolio, currencies_of
 from simulator.book.fills import Fill
 from simulator.book.futures import futures_of, open_portfolio
 from simulator.loop import journal as rows
-from simulator.loop.journal import ROW, MemoryJournal
+from simulator.loop.journal import ROW, MemoryJournal, OpenOrders
 from simulator.loop.session import Session
 from simulator.market.tape import Bars
 
@@ -35,7 +35,7 @@ class Audit:
         self.wanted: dict[int, int] = {}
         self.filled: dict[int, int] = {}
         self.sent_at: dict[int, int] = {}
-        self.parent: dict[int, int] = {}
+        self.orders = OpenOrders()
 
     def look(self, session: Session, bars: Bars) -> None:
         """Check all identities at the close of *bars*."""
@@ -46,11 +46,14 @@ class Audit:
         for row in new:
             if row[2] in (rows.BOOKED, rows.RESCALED):
                 moved.append(self._settled(row))
-            elif row[2] == rows.ADJUSTED:
+            elif row[2] == rows.ADJUSTED and not row[10]:
                 self.wanted[row[4]] += row[5]
         before = self.shadow.sizes.copy()
         for row in new:
-            if row[2] in (rows.ORDER, rows.SLICED, rows.REPLACED):
+            self.orders.take(row)
+            if row[2] == rows.ADJUSTED and row[10]:
+                self.wanted[row[4]] += row[5]
+            elif row[2] in (rows.ORDER, rows.SLICED, rows.REPLACED):
                 self._sent(row)
             elif row[2] == rows.FILL:
                 gain, cost = self._filled(row, bars, marks)
@@ -60,6 +63,10 @@ class Audit:
         portfolio = session.portfolio
         state, kept = ((x.cash, x.receivable, x.lots.tobytes(), x.averages.tobytes(), x.realised.tobytes()) for x in (portfolio, self.shadow))
         assert state == kept, f"bar {bars.row}: the journal's fold is not the session's state: {kept} against {state}"
+        standing = {order: session.broker.standing(order) for order in session.broker.open_ids()}
+        left = {order: x.remaining for order, x in standing.items() if x}
+        folded = {order: lots for order, lots in self.orders.left.items() if lots and order not in self.orders.parents}
+        assert left == folded, f"bar {bars.row}: of open orders the journal's fold has {folded} left, and the broker {left}"
         units = [self.tape.instruments[i].units(int(portfolio.lots[i])) * self.tape.instruments[i].multiplier for i in range(self.tape.width)]
         rates = [self._rate(i, marks) for i in range(self.tape.width)]
         # A future counts from its last settlement, which its average is.
@@ -103,11 +110,9 @@ class Audit:
         return 1.0 if rate < 0 else float(marks[rate])
 
     def _sent(self, row: tuple[Any, ...]) -> None:
-        at, _, kind, _, order, lots, _, _, _, _, origin = row
+        at, _, _, _, order, lots, _, _, _, _, origin = row
         assert order not in self.wanted, f"order {order} was sent twice"
         self.wanted[order], self.filled[order], self.sent_at[order] = lots, 0, at
-        if kind == rows.SLICED:
-            self.parent[order] = origin
         if origin:
             # What arrives inside a bar is journalled at its close; the wish behind it is older.
             self.sent_at[order] = self.sent_at[origin]
@@ -116,7 +121,7 @@ class Audit:
         """Check one fill: (its gain from the reference price to the mark, its costs)."""
         at, phase, _, i, order, lots, price, slippage, commission, taker, _ = row
         tape, t = self.tape, bars.row
-        for id in (order, self.parent.get(order)):
+        for id in (order, self.orders.parents.get(order)):
             if id is not None:
                 self.filled[id] += lots
                 whole, so_far = self.wanted[id], self.filled[id]

@@ -105,7 +105,7 @@ remark         order: its id, under which its words are kept as a client_id is; 
 conditions     of the order before: lots the oco, a trail, b trail_fraction, d until, e parent
 booked         instrument: -1 is the whole account; lots by how much the position changed, a amount, b receivable, c price, d kind
 split          lots by how much the position changed, a the rescaled mark, d up, e down
-adjusted       lots more that are left of the order, a limit, b stop, c trail
+adjusted       lots more that are left of the order, a limit, b stop, c trail, e the reason for which it lost them (0: a split)
 forced         lots: 0 where the order was cancelled, a what there was, b what was needed, e reason
 itemised       of the fill before: a regulatory fees, b venue fee, c permanent impact, d venue (see book.fills.venue_code)
 """
@@ -189,7 +189,7 @@ class MemoryJournal:
         elif isinstance(event, Rescaled):
             rows += pack(at, phase, RESCALED, event.instrument, 0, event.lots, event.mark, 0.0, 0.0, event.up, event.down)
         elif isinstance(event, Adjusted):
-            rows += pack(at, phase, ADJUSTED, event.instrument, event.order, event.lots, event.limit, event.stop, event.trail, 0, 0)
+            rows += pack(at, phase, ADJUSTED, event.instrument, event.order, event.lots, event.limit, event.stop, event.trail, 0, event.reason)
 
     def _wished(self, at: int, wish: Cancel | Replace | OrderBatch | Remark) -> None:
         if isinstance(wish, Cancel):
@@ -278,33 +278,46 @@ def fold(journal: MemoryJournal, tape: Tape, cash: float) -> State:
 
 def accounted(journal: MemoryJournal, tape: Tape, cash: float) -> tuple[Portfolio, dict[int, int]]:
     """The account after a whole journal over its tape, at the last marks, and the lots still to fill of each open order."""
-    portfolio = open_portfolio(Bars(tape), cash)
-    remaining: dict[int, int] = {}
-    parents: dict[int, int] = {}
+    portfolio, orders = open_portfolio(Bars(tape), cash), OpenOrders()
     for row in journal.table().tolist():
-        _, _, kind, instrument, order, lots, a, b, c, d, e = row
-        if kind in (ORDER, REPLACED):
-            remaining[order] = lots
-        elif kind == SLICED:
-            remaining[order], parents[order] = lots, e
-        elif kind == FILL:
+        _, _, kind, instrument, order, lots, a, b, c, d, _ = row
+        if kind == FILL:
             portfolio.book([Fill(order, instrument, lots, a, b, c, bool(d))])
-            for id in (order, parents.get(order)):
-                if id is not None:
-                    remaining[id] -= lots
         elif kind in (BOOKED, RESCALED):
             portfolio.settle([settled(row)])
-        elif kind == ADJUSTED:
-            remaining[order] += lots
-        elif kind == ENDED:
-            lost = remaining.pop(order, 0)
-            if parents.get(order) in remaining:
-                remaining[parents[order]] -= lost
+        orders.take(row)
     bars = Bars(tape)
     bars.row = len(tape) - 1
     if len(tape):
         portfolio.mark(bars)
-    return portfolio, {order: lots for order, lots in remaining.items() if lots}
+    return portfolio, {order: lots for order, lots in orders.left.items() if lots}
+
+
+class OpenOrders:
+    """The lots *left* to fill of each open order, as a journal's rows say one after another, and which *parents* those have that are slices."""
+
+    def __init__(self) -> None:
+        self.left: dict[int, int] = {}
+        self.parents: dict[int, int] = {}
+
+    def take(self, row: Sequence[Any]) -> None:
+        """What the next row changes."""
+        _, _, kind, _, order, lots, _, _, _, _, origin = row
+        left, parents = self.left, self.parents
+        if kind in (ORDER, REPLACED):
+            left[order] = lots
+        elif kind == SLICED:
+            left[order], parents[order] = lots, origin
+        elif kind == FILL:
+            left[order] -= lots
+            if order in parents:
+                left[parents[order]] -= lots
+        elif kind == ADJUSTED:
+            left[order] += lots
+        elif kind == ENDED:
+            lost = left.pop(order, 0)
+            if parents.get(order) in left:
+                left[parents[order]] -= lost
 
 
 def settled(row: Sequence[Any]) -> Booked | Rescaled:

@@ -266,7 +266,7 @@ def journal_of(table: pa.Table, symbols: Sequence[str]) -> MemoryJournal:
         form,
     )
     made["e"] = np.select(
-        [ended | waited | forced, fill, split],
+        [ended | waited | forced | adjusted, fill, split],
         [reason, columns.whole("ambiguous"), columns.whole("down")],
         columns.whole("parent") + columns.whole("replaces"),
     )

@@ -435,7 +435,7 @@ class _States:
             elif kind == rows.ENDED and order in self.wishes and order not in self.endings and e != Reason.UNKNOWN_ORDER:
                 # A request to change an order that is gone is refused by its id, and does not touch what became of it.
                 self.endings[order] = STATE_OF[d], e
-            elif kind == rows.ADJUSTED:
+            elif kind == rows.ADJUSTED and not e:
                 # What is asked for is said in the new shares; what was filled before stays as it was.
                 sent, _, wanted, _, _, code = self.wishes[order]
                 self.wishes[order] = sent, i, wanted + lots, a, b, code

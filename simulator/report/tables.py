@@ -180,7 +180,7 @@ def journal_table(result: Result) -> pa.Table:
             "venue_fee": numbers(rows["b"], itemised),
             "permanent": numbers(rows["c"], itemised),
             "state": words(d, {code: str(state) for code, state in STATE_OF.items()}, ended),
-            "reason": words(whys, {int(x): x.words for x in Reason}, ended | waited | refused | forced),
+            "reason": words(whys, {int(x): x.words for x in Reason}, ended | waited | refused | forced | (adjusted & (e != 0))),
             "first": stamps(rows["lots"], waited),
             "last": stamps(d, waited),
             "measure": words(rows["order"], {int(x): x.name.lower() for x in Measure}, halted),

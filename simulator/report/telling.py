@@ -217,6 +217,8 @@ def _booked(telling: Telling, entry: Entry) -> str:
 def _adjusted(telling: Telling, entry: Entry) -> str:
     prices = [f"{word} {price(value)}" for word, value in (("stop", entry.b), ("limit", entry.a), ("trails by", entry.c)) if value == value]
     made = telling.made(entry.order)
+    if entry.e:
+        return f"{telling.name(entry.order)} loses {telling.units(entry.instrument, abs(entry.lots))}: {Reason(entry.e).words}"
     grows = made is not None and (entry.lots > 0) == (made.lots > 0)
     more = f"{telling.units(entry.instrument, entry.lots)} {'more' if grows else 'fewer'} to trade" if entry.lots else "as many to trade"
     return f"{telling.name(entry.order)} is rescaled by the split: {', '.join([more, *prices])}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from enum import IntEnum
 from math import inf
 from typing import Final
@@ -221,8 +221,11 @@ class RiskEngine:
         approved: list[Wish],
         added: dict[int, int],
         refused: list[Refusal],
+        pairs: dict[int, Order] | None = None,
     ) -> tuple[Sequence[Wish], Sequence[Refusal]]:
-        """Each wish in turn. *added* is what this review has changed: by instrument, the lots held if all that was let through trades."""
+        """Each wish in turn. *added* is what this review has changed: by instrument, the lots held if all that was let through trades. Of *pairs* of
+        which one cancels the other (by their oco) these orders are counted in that.
+        """
         bars, portfolio_lots, pending, halted = portfolio.bars, self._lots, self._pending, self.halted
         tape, base, terms = bars.tape, portfolio.row * portfolio.width, self._sizes
         gross_max, net_max, name_max, notional_max, leverage_max = self._bounds
@@ -234,14 +237,9 @@ class RiskEngine:
                 if client_id and self._is_known(wish, refused):
                     continue
                 if conditions and (conditions.parent or conditions.oco not in (0, wish.id)):
-                    # It follows another order, and trades at most what that one had or would have: only together can they be looked at.
-                    leader = conditions.parent or conditions.oco
-                    if not lots:
-                        refused.append(Refusal(wish, Reason.EMPTY))
-                    elif any(refusal.order.id == leader for refusal in refused if isinstance(refusal.order, Order)):
-                        refused.append(Refusal(wish, Reason.PARENT_ENDED))
-                    else:
-                        approved.append(wish)
+                    pairs = {} if pairs is None else pairs
+                    self._review_follower(wish, portfolio, approved, added, refused, pairs)
+                    gross, net = portfolio.exposure(self._on_the_way(portfolio, added))
                     continue
             elif isinstance(wish, OrderBatch):
                 gross, net = self._take_in(wish, portfolio, approved, refused, added)
@@ -277,6 +275,73 @@ class RiskEngine:
                 added[i] = held + lots
         return approved, refused
 
+    def _review_follower(
+        self,
+        order: Order,
+        portfolio: Portfolio,
+        approved: list[Wish],
+        added: dict[int, int],
+        refused: list[Refusal],
+        pairs: dict[int, Order],
+    ) -> None:
+        """An order that hangs on another of the same proposal: the book is looked at as it would be when this one trades, its parent having filled,
+        and the other orders of its pair not.
+
+        Of a pair the order that is worth most counts. A child that reduces what is held by then counts once its parent lets it go, and not before.
+        """
+        assert order.conditions is not None
+        oco, parent, i = order.conditions.oco, order.conditions.parent, order.instrument
+        if not order.lots:
+            refused.append(Refusal(order, Reason.EMPTY))
+            return
+        if any(refusal.order.id == (parent or oco) for refusal in refused if isinstance(refusal.order, Order)):
+            refused.append(Refusal(order, Reason.PARENT_ENDED))
+            return
+        lead, without = self._as_if_due(order, portfolio, approved, added, pairs)
+        held, mark, equity = self._held(i, portfolio, without), portfolio.mark_of(i), portfolio.equity
+        gross, net = portfolio.exposure(self._on_the_way(portfolio, without))
+        gross_max, net_max, name_max, notional_max, leverage_max = self._bounds
+        reason, _, _ = permit(
+            order.lots, held, mark, self._sizes[i], gross, net, equity, gross_max, net_max, name_max, notional_max, leverage_max, self.halted
+        )
+        reduces = rules.reduces(held, order.lots)
+        if not reason and not reduces and (self.limits.rate_max or self.screen is not None):
+            reason = self._look_closer(portfolio, without, i, order.lots, equity)
+        if reason:
+            refused.append(Refusal(order, reason))
+            return
+        approved.append(order)
+        if not (parent and reduces) and (lead is None or self._worth(lead, portfolio) < self._worth(order, portfolio)):
+            pairs[oco or order.id] = order
+            if lead is not None:
+                added[lead.instrument] = self._held(lead.instrument, portfolio, added) - lead.lots
+            added[i] = self._held(i, portfolio, added) + order.lots
+
+    def _as_if_due(
+        self, order: Order, portfolio: Portfolio, approved: Sequence[Wish], added: dict[int, int], pairs: dict[int, Order]
+    ) -> tuple[Order | None, dict[int, int]]:
+        """The order of its pair that counts so far, if one does; and what is held if all that was let through trades, but with those filled that
+        *order* waits for, and without that pair.
+        """
+        sent = {wish.id: wish for wish in approved if isinstance(wish, Order)}
+        lead, then = _lead(order, sent, pairs), dict(added)
+        if lead is not None:
+            then[lead.instrument] = self._held(lead.instrument, portfolio, then) - lead.lots
+        parent = sent.get(order.conditions.parent) if order.conditions else None
+        while parent is not None:
+            other = _lead(parent, sent, pairs)
+            if other is not parent:
+                if other is not None:
+                    then[other.instrument] = self._held(other.instrument, portfolio, then) - other.lots
+                then[parent.instrument] = self._held(parent.instrument, portfolio, then) + parent.lots
+            parent = sent.get(parent.conditions.parent) if parent.conditions else None
+        return lead, then
+
+    def _worth(self, order: Order, portfolio: Portfolio) -> float:
+        """What all of an order is worth at the last mark; nothing, where there is none."""
+        value: float = abs(order.lots) * self._sizes[order.instrument] * portfolio.mark_of(order.instrument)
+        return value if value == value else 0.0
+
     def _look_closer(self, portfolio: Portfolio, added: dict[int, int], i: int, lots: int, equity: float) -> int:
         """What else stands against an order that is no exit: groups, beta, liquidity, or the rate, which counts it if it passes."""
         if self.screen is not None:
@@ -294,9 +359,19 @@ class RiskEngine:
         known = self._sent_as.setdefault(order.client_id, order)
         if known is order:
             return False
-        same = repr(known._replace(id=0)) == repr(order._replace(id=0))
-        refused.append(Refusal(order, Reason.DUPLICATE if same else Reason.CLIENT_ID_REUSED))
+        refused.append(Refusal(order, Reason.DUPLICATE if self._says_the_same(known, order, refused) else Reason.CLIENT_ID_REUSED))
         return True
+
+    def _says_the_same(self, known: Order, order: Order, refused: Sequence[Refusal]) -> bool:
+        """Whether two orders differ in nothing but ids. Those that they hang on are the same where their client_ids are."""
+        if known.conditions is not None and order.conditions is not None:
+            again = {order.id: known.id}
+            for wish, _ in refused:
+                if isinstance(wish, Order) and wish.client_id in self._sent_as:
+                    again[wish.id] = self._sent_as[wish.client_id].id
+            _, _, _, parent, oco = order.conditions
+            order = order._replace(conditions=order.conditions._replace(parent=again.get(parent, parent), oco=again.get(oco, oco)))
+        return repr(known._replace(id=0)) == repr(order._replace(id=0))
 
     def _change(self, wish: object, portfolio: Portfolio, approved: Sequence[Wish], added: dict[int, int]) -> tuple[int, int, int] | None:
         """What a replacement adds: (instrument, lots, whole order). None where there is nothing to review: a cancel, a new price, or an order that
@@ -414,6 +489,15 @@ class RiskEngine:
         ]
         kept = batch.chosen(reasons == 0)
         return ((kept,) if kept else ()), wishes
+
+
+def _lead(order: Order, sent: Mapping[int, Order], pairs: Mapping[int, Order]) -> Order | None:
+    """The order of its pair that counts, or itself where it is alone and counts. Those that hang on no other were *sent* like any order."""
+    first = (order.conditions.oco if order.conditions else 0) or order.id
+    if first in pairs:
+        return pairs[first]
+    found = sent.get(first)
+    return None if found is None or (found.conditions and found.conditions.parent) else found
 
 
 NO_QUOTA: Final = 2**62

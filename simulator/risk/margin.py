@@ -60,12 +60,12 @@ class Requirement:
     *long* and *short* are these shares, *future* takes the money from a future.
     """
 
-    __slots__ = ("_lot", "_size", "long", "short")
+    __slots__ = ("_lot", "_rate_of", "_size", "long", "short")
 
     def __init__(self, portfolio: Portfolio, long: float, short: float, future: Callable[[Future], float]) -> None:
         self.long, self.short = long, short
         # In the base currency: the portfolio keeps these at the rates of the last marks.
-        self._size = portfolio.lot_values
+        self._size, self._rate_of = portfolio.lot_values, portfolio.rate_of
         self._lot = {i: future(x) * x.units(1) for i, x in futures_of(portfolio.bars.tape).items()}
 
     @classmethod
@@ -82,7 +82,7 @@ class Requirement:
     def of_lot(self, instrument: int, is_short: bool, mark: float) -> float:
         """What one more lot needs at this mark. What has no price yet needs nothing, unless it is a future."""
         if instrument in self._lot:
-            return self._lot[instrument]
+            return self._lot[instrument] * self._rate_of(instrument)
         return rules.margin_of_lot(self.short if is_short else self.long, self._size[instrument], mark)
 
     def of(self, lots: Iterable[tuple[int, int]], mark_of: Callable[[int], float]) -> float:
@@ -244,7 +244,7 @@ class MarginEngine(RiskEngine):
         needed = self._maintenance.of(left.items(), portfolio.mark_of)
         had, was = equity, self._maintenance.of(held.items(), portfolio.mark_of)
         self._withdraw(lambda i, lots: not rules.reduces(held.get(i, 0), lots), Reason.MARGIN_CALL, had, was, found)
-        for _, i in sorted((portfolio.position(i).unrealised, i) for i in held):
+        for _, i in sorted((portfolio.position(i).unrealised * portfolio.rate_of(i), i) for i in held):
             if equity >= wanted * needed:
                 break
             a_lot = self._maintenance.of_lot(i, left[i] < 0, portfolio.mark_of(i))
@@ -304,6 +304,7 @@ class MarginEngine(RiskEngine):
         approved: list[Wish] = []
         added: dict[int, int] = {}
         refused: list[Refusal] = []
+        pairs: dict[int, Order] = {}
         if self.acting:
             self.acting = False
             approved, added = self._measures(portfolio)
@@ -313,21 +314,20 @@ class MarginEngine(RiskEngine):
             else:
                 if isinstance(wish, Order) and wish.client_id and self._is_known(wish, refused):
                     continue
-                reason = self._against(wish, portfolio, approved, added)
+                reason = self._against(wish, portfolio, approved, added, pairs)
                 passed = [wish]
                 if reason and isinstance(wish, Order | Replace):
                     refused.append(Refusal(wish, reason))
                     continue
-            self._review_each(passed, portfolio, approved, added, refused)
+            self._review_each(passed, portfolio, approved, added, refused, pairs)
         return approved, refused
 
-    def _against(self, wish: Wish, portfolio: Portfolio, approved: Sequence[Wish], added: dict[int, int]) -> int:
+    def _against(self, wish: Wish, portfolio: Portfolio, approved: Sequence[Wish], added: dict[int, int], pairs: dict[int, Order]) -> int:
         """The reason against one wish, or 0."""
         if isinstance(wish, Order):
-            if wish.conditions and (wish.conditions.parent or wish.conditions.oco not in (0, wish.id)):
-                # It trades at most what another order has or would have.
-                return 0
             i, lots = wish.instrument, wish.lots
+            if wish.conditions:
+                _, added = self._as_if_due(wish, portfolio, approved, added, pairs)
         elif isinstance(wish, Replace):
             standing = self._standing(wish.order, approved)
             if standing is None:

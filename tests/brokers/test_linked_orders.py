@@ -6,10 +6,13 @@ from math import inf
 
 import pytest
 from small_lists import DATES, QUIET, bars, bracket, ends, markets, run, send, traded
-from small_markets import daily, fills, plain, states
+from small_markets import daily, fills, flat, plain, states
 from small_markets import run as run_script
 
-from simulator import Account, Limits, OrderKind, PluginError, View
+from simulator import Account, Actions, Limits, Order, OrderKind, PluginError, Reason, Result, Split, View
+from simulator.feeds.tables import attach
+from simulator.loop.journal import ADJUSTED, ENDED, REFUSED
+from simulator.report.telling import Telling
 
 LIMIT, STOP = OrderKind.LIMIT, OrderKind.STOP
 
@@ -277,3 +280,97 @@ def test_an_open_child_has_filled_nothing() -> None:
 
     run_script(daily(QUIET, QUIET), {0: lambda view: view.bracket(5, kind=LIMIT, limit=9.0, take_profit=11.0, stop_loss=8.0), 1: look})
     assert seen == [(0, -5)]
+
+
+def test_a_replaced_parent_that_is_rejected_at_its_fill_takes_its_children_with_it() -> None:
+    """The order that took its place is younger than they are."""
+    steps = {0: lambda view: view.oto(view.order(-5, 0, LIMIT, 12.0), view.order(5)), 1: lambda view: [view.replace(1, -5, limit=10.0)]}
+    result = run_script(daily(*[QUIET] * 4), steps, account=Account(1_000.0, "cash"))
+    assert states(result) == {
+        1: "replaced: cancelled on request",
+        2: "cancelled: its parent ended",
+        3: "rejected: a cash account holds no shorts",
+    }
+
+
+# --- the same orders once more -----------------------------------------------------------------------------------------------------------
+
+
+def said(result: Result) -> list[tuple[str, str]]:
+    """Every order that was sent, and what was said to it."""
+    return [(order.client_id, order.reason) for order in result.orders]
+
+
+def test_a_bracket_that_is_sent_again_is_known_with_its_children() -> None:
+    """Such orders are told once."""
+    orders = bracket(10, profit=12.0, loss=8.0)
+    result = run(bars(QUIET, QUIET, QUIET), *orders, *({**order, "bar": 1} for order in orders))
+    assert said(result) == [("entry", "filled"), ("profit", "price not touched"), ("loss", "price not touched")]
+    assert traded(result) == [("entry", 1, 10, 10.0)]
+
+
+def test_a_strategy_that_sends_its_bracket_again_hears_that_it_is_known() -> None:
+    """Ids are new each time: what its orders hang on is the same where its client_ids are."""
+
+    def send_it(view: View) -> list[Order]:
+        return view.bracket(10, 0, client_id="mine", take_profit=12.0, stop_loss=8.0)
+
+    result = run_script(daily(*[QUIET] * 4), {0: send_it, 1: send_it, 2: lambda view: send_it(view)[1:]})
+    refused = [row["c"] for row in result.journal.table() if row["kind"] == REFUSED]
+    # The last time only the children came, and had another parent.
+    assert refused == [Reason.DUPLICATE] * 3 + [Reason.CLIENT_ID_REUSED] * 2
+
+
+def test_a_child_that_is_sent_again_under_another_parent_is_another_order() -> None:
+    first = [send("entry", 10, "limit", limit=9.0), send("exit", -10, parent="entry")]
+    again = [send("other", 10, "limit", limit=9.0, bar=1), send("exit", -10, parent="other", bar=1)]
+    result = run(bars(QUIET, QUIET, QUIET), *first, *again)
+    assert said(result)[-1] == ("exit", "this client_id was used for another order")
+
+
+def test_a_child_that_is_sent_again_at_another_price_is_another_order() -> None:
+    orders = bracket(10, profit=12.0, loss=8.0)
+    again = [{**order, "bar": 1} for order in orders]
+    again[1]["limit"] = 12.5
+    result = run(bars(QUIET, QUIET, QUIET), *orders, *again)
+    assert said(result)[3:] == [("profit", "this client_id was used for another order")]
+
+
+# --- what others took is on record at once -----------------------------------------------------------------------------------------------
+
+
+def lost(result: Result) -> list[tuple[int, int, int, Reason]]:
+    """(order, bar, lots, why) of each row that says that an order has less to trade."""
+    ats = result.tape.closed_at.tolist()
+    return [(row["order"], ats.index(row["at"]), row["lots"], Reason(row["e"])) for row in result.journal.table() if row["kind"] == ADJUSTED]
+
+
+def test_what_a_pair_takes_from_an_order_is_told_with_the_bar_that_took_it() -> None:
+    """Two of ten lots fill; the other order has eight left from then on, and ends with all of the rest."""
+    table = bars(QUIET, (10, 10, 10, 10, 20), QUIET, (10, 12, 10, 12, 1000))
+    result = run(table, send("gain", -10, "limit", limit=10.0, oco="pair"), send("loss", -10, "stop", stop=5.0, oco="pair"), participation=0.1)
+    assert lost(result) == [(2, 1, 2, Reason.OCO)]
+    assert ends(result)["loss"] == "cancelled: the other order of its pair filled"
+    ended = [row["lots"] for row in result.journal.table() if row["kind"] == ENDED and row["order"] == 2]
+    assert ended == [-8]
+    assert [order.quantity for order in result.orders] == [-10.0, -10.0]
+
+
+def test_what_a_parent_will_not_fill_is_told_with_its_end() -> None:
+    """An IOC entry fills four of ten: its exits are for four from then on."""
+    result = run(bars(QUIET, (10, 10, 10, 10, 40), QUIET), *bracket(10, profit=11.0, loss=9.0, tif="IOC"), participation=0.1)
+    assert lost(result) == [(2, 1, 6, Reason.PARENT_ENDED), (3, 1, 6, Reason.PARENT_ENDED)]
+    telling = Telling(result.journal, result.tape)
+    said = [telling.event(entry) for entry in telling.entries(telling.of_kind(ADJUSTED))]
+    assert said == ["order 2 'profit' loses 6: its parent ended", "order 3 'loss' loses 6: its parent ended"]
+
+
+def test_a_pair_that_lost_lots_goes_through_a_split_with_what_is_left() -> None:
+    """Two of ten are gone; a split of two for one leaves sixteen, of which none was filled."""
+    table = attach(daily(QUIET, (10, 10, 10, 10, 20), flat(4.5), flat(4.5)), Actions([Split("X", 2, 2, 1)]))
+    pair = {0: lambda view: view.oco(view.order(-10, 0, LIMIT, 10.0), view.order(-10, 0, STOP, stop=8.0))}
+    broker = plain(participation=0.1)
+    result = run_script(table, {**pair, 2: lambda view: [view.replace(2, -16, stop=3.9)]}, broker)
+    # A linked order may have another price for the same quantity, which is what is left.
+    assert states(result)[3] == "accepted: price not touched"
+    assert [(row["lots"], row["e"]) for row in result.journal.table() if row["kind"] == ADJUSTED and row["order"] == 2] == [(2, Reason.OCO), (-8, 0)]

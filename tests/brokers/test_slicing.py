@@ -98,7 +98,7 @@ def test_quantities_and_lots_that_are_no_numbers_are_refused(terms: tuple[Any, .
 def twap(environment: simpy.Environment, start: int, lots: int, schedule: Twap, send: Callable[[int], None]) -> simpy.Process:
     """The process of an order that looks at nothing and is never cancelled."""
     nothing = Seen(daily(QUIET), 0, 0)
-    return environment.process(execute(environment, start, lots, schedule, lambda now: nothing, environment.event, send, lambda: None))
+    return environment.process(execute(environment, start, [lots], schedule, lambda now: nothing, environment.event, send, lambda: None))
 
 
 def test_a_twap_is_a_simpy_process_that_sends_at_exact_nanoseconds() -> None:

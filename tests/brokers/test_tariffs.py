@@ -140,6 +140,44 @@ def test_no_commission_is_negative_without_a_rebate(lots: list[int], rate: float
 # Dated fees.
 
 
+@pytest.mark.parametrize(
+    ("since", "before", "after"),
+    [
+        ("2012-02-21", 19.20, 18.00),
+        ("2014-03-18", 17.40, 22.10),
+        ("2018-05-22", 23.10, 13.00),
+        ("2019-04-16", 13.00, 20.70),
+        ("2020-02-18", 20.70, 22.10),
+        ("2021-02-25", 22.10, 5.10),
+        ("2023-02-27", 22.90, 8.00),
+        ("2025-05-14", 27.80, 0.00),
+        ("2026-04-04", 0.00, 20.60),
+    ],
+)
+def test_the_rates_of_section_31_are_those_of_the_notices_that_name_both(since: str, before: float, after: float) -> None:
+    """Dollars a million, by a notice or an order that says from when on, and what was asked before."""
+    schedule = Schedule(tuple(levy for levy in US_EQUITIES if levy.name == "SEC Section 31"))
+    asked = [schedule.charge(day(since) - ago, False, 1e6, 0.0) for ago in (1, 0)]
+    assert asked == pytest.approx([before, after], abs=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("when", "a_share", "most"),
+    [
+        ("2012-02-29", 0.000090, 4.50),
+        ("2012-03-01", 0.000095, 4.75),
+        ("2012-07-01", 0.000119, 5.95),
+        ("2026-09-30", 0.000195, 9.79),
+        ("2026-10-01", 0.0, 0.0),
+        ("2026-12-31", 0.0, 0.0),
+        ("2027-01-01", 0.000195, 9.79),
+    ],
+)
+def test_the_trading_activity_fee_has_its_rate_its_maximum_and_its_holiday(when: str, a_share: float, most: float) -> None:
+    schedule = Schedule(tuple(levy for levy in US_EQUITIES if levy.name == "FINRA TAF"))
+    assert [schedule.charge(day(when), False, 1.0, units) for units in (1_000.0, 1e9)] == pytest.approx([1_000.0 * a_share, most], abs=1e-12)
+
+
 def test_regulators_ask_of_sales_by_the_day() -> None:
     """Section 31 was 27.80 dollars a million up to 13 May 2025, and nothing from the 14th on; the TAF was 0.000166 a share on both days."""
     schedule = Schedule(US_EQUITIES)

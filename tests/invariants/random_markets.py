@@ -122,6 +122,7 @@ class Random:
     case: Case
     as_batches: bool = False
     plain: bool = False
+    links: bool = True
     sent: list[Order] = field(default_factory=list)
 
     def on_bars(self, view: View) -> Proposal:
@@ -135,12 +136,29 @@ class Random:
         if not self.plain and self.sent and rng.random() < 0.3:
             old = self.sent[int(rng.integers(len(self.sent)))]
             wishes.append(Replace(view.ids.next(), old.id, old.lots + int(np.sign(old.lots)) * int(rng.integers(-3, 4)), old.limit * 1.01, nan))
+        if self.links and not self.plain and rng.random() < 0.4:
+            wishes += self.linked(view, rng)
         self.sent += [wish for wish in wishes if isinstance(wish, Order)]
         if not self.plain and rng.random() < 0.1:
             weights = rng.uniform(-0.3, 0.5, view.lots.shape[0])
             weights[rng.random(len(weights)) < 0.3] = nan
             wishes.append(view.rebalance(weights))
         return wishes
+
+    def linked(self, view: View, rng: np.random.Generator) -> list[Order]:
+        """A pair, an order with another that waits for it, or a bracket; of equal lots, or not."""
+        first, second, third = (self.order(view, rng) for _ in range(3))
+        if rng.random() < 0.7:
+            second = second._replace(instrument=first.instrument, lots=first.lots)
+            third = third._replace(instrument=first.instrument, lots=-first.lots)
+        shape = int(rng.integers(4))
+        if shape == 0:
+            return view.oco(first, second)
+        if shape == 1:
+            return view.oto(first, third)
+        if shape == 2:
+            return view.oto(third, *view.oco(first, second))
+        return view.oto(first, third, second)
 
     def order(self, view: View, rng: np.random.Generator) -> Order:
         kind, tif = int(rng.integers(4)), int(rng.choice([0, 0, 0, 1, 2, 3]))

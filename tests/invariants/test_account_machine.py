@@ -23,7 +23,7 @@ from simulator import DAY, Account, Bars, Event, Instrument, Limits, Order, Orde
 from simulator.assembly import assemble
 from simulator.book.fills import Booked, Booking, Rescaled
 from simulator.loop import journal as rows
-from simulator.loop.journal import ROW, MemoryJournal, fold
+from simulator.loop.journal import ROW, MemoryJournal, OpenOrders, fold
 from simulator.loop.session import step
 
 CASH = 100_000.0
@@ -92,7 +92,7 @@ class AccountMachine(RuleBasedStateMachine):
         self.first: dict[int, int] = {}
         self.in_all: dict[int, int] = {}
         self.followed: dict[int, int] = {}
-        self.tied: set[int] = set()
+        self.orders = OpenOrders()
         self.sent: dict[int, int] = {}
         self.let_pass(((0, 2, -2, 1, 400.0), (0, 2, -2, 1, 400.0)))
 
@@ -214,18 +214,16 @@ class AccountMachine(RuleBasedStateMachine):
         new = np.frombuffer(bytes(self.session.journal.rows[self.read :]), ROW).tolist()
         self.read = len(self.session.journal.rows)
         taken = [0, 0]
-        for at, _, kind, i, order, lots, a, b, c, d, e in new:
+        for row in new:
+            at, _, kind, i, order, lots, a, b, c, d, e = row
+            self.orders.take(row)
             if kind in (rows.ORDER, rows.REPLACED):
                 assert order not in self.wanted
                 self.wanted[order], self.filled[order], self.sent[order] = (i, lots, a, d % 256), 0, self.sent.get(e, at)
                 self.first[order] = self.first.get(e, order)
                 self.in_all.setdefault(order, 0)
-                if e in self.tied:
-                    self.tied.add(order)
-            elif kind == rows.CONDITIONS and (e or lots):
-                self.tied.add(order)
-                if e:
-                    self.followed[order] = e
+            elif kind == rows.CONDITIONS and e:
+                self.followed[order] = e
             elif kind == rows.FILL:
                 taken[i] += abs(lots)
                 self.trade(t, at, i, order, lots, a, b, c, bool(d))
@@ -283,6 +281,7 @@ class AccountMachine(RuleBasedStateMachine):
         value = self.cash + self.receivable + sum(lots * mark for lots, mark in zip(self.lots, self.marks, strict=True))
         assert Fraction(portfolio.equity) == value == self.explained
         standing = [broker.standing(order) for order in broker.open_ids()]
+        assert {x.order.id: x.remaining for x in standing if x} == {order: lots for order, lots in self.orders.left.items() if lots}
         assert all(x is not None and x.remaining and abs(x.filled) + abs(x.remaining) <= abs(x.order.lots) for x in standing)
         assert broker.open_orders.tolist() == [sum(x is not None and x.order.instrument == i for x in standing) for i in range(2)]
 
@@ -291,11 +290,8 @@ class AccountMachine(RuleBasedStateMachine):
             assert isinstance(self.session.journal, MemoryJournal)
             state = fold(self.session.journal, self.tape, CASH)
             assert (state.cash, state.lots) == (self.session.portfolio.cash, self.session.portfolio.lots.tobytes())
-            for order in self.session.broker.open_ids():
-                standing, left = self.session.broker.standing(order), state.open_orders[order]
-                assert standing is not None
-                # What an order loses to its pair or with its parent is told when it ends.
-                assert standing.remaining == left or (order in self.tied and abs(standing.remaining) < abs(left))
+            standing = {order: self.session.broker.standing(order) for order in self.session.broker.open_ids()}
+            assert state.open_orders == {order: x.remaining for order, x in standing.items() if x}
 
 
 # A thousand steps, and ten thousand at night.

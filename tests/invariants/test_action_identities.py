@@ -2,13 +2,30 @@
 
 from __future__ import annotations
 
+from math import nan
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from small_markets import Script, markets, plain
 
-from simulator import Account, Actions, Delisting, Dividend, OrderKind, Split, Suspension, Tape, TimeInForce, View, Wish, simulate
+from simulator import (
+    Account,
+    Actions,
+    Delisting,
+    Dividend,
+    OrderKind,
+    Pov,
+    Split,
+    Suspension,
+    Tape,
+    TimeInForce,
+    Twap,
+    View,
+    Wish,
+    simulate,
+)
 from simulator.feeds.tables import attach
 from simulator.loop.journal import MemoryJournal, fold
 from simulator.market.actions import Action
@@ -53,7 +70,7 @@ wishes = st.tuples(
     st.integers(0, ROWS - 1),
     st.integers(0, 1),
     st.integers(-60, 60).filter(bool),
-    st.sampled_from([OrderKind.MARKET, OrderKind.LIMIT, OrderKind.STOP, OrderKind.STOP_LIMIT, OrderKind.TRAILING_STOP, "bracket", "batch"]),
+    st.sampled_from([OrderKind.MARKET, OrderKind.LIMIT, OrderKind.STOP, OrderKind.STOP_LIMIT, OrderKind.TRAILING_STOP, "bracket", "batch", "cut"]),
     prices,
     st.sampled_from([TimeInForce.GTC, TimeInForce.DAY, TimeInForce.IOC]),
 )
@@ -65,6 +82,10 @@ def sent(view: View, lots: int, i: int, kind: object, price: float, tif: TimeInF
     if kind == "bracket":
         gain, loss = (price + 3.0, price - 3.0) if lots > 0 else (price - 3.0, price + 3.0)
         return [*view.bracket(lots, i, OrderKind.LIMIT, price, take_profit=gain, stop_loss=loss)]
+    row = view.row
+    if kind == "cut":
+        cut = [Twap(4, 43_200.0), Pov(0.1, 3 * 86_400.0), Twap(3, 86_400.0, "cancel", 7)][row % 3]
+        return [view.order(lots, i, OrderKind.LIMIT if row % 2 else OrderKind.MARKET, price if row % 2 else nan, schedule=cut)]
     assert isinstance(kind, OrderKind)
     return [view.order(lots, i, kind, limit=price, stop=price, tif=tif, trail=1.0)]
 

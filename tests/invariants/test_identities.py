@@ -50,12 +50,19 @@ def test_folding_the_journal_over_the_tape_gives_the_state(case: Case) -> None:
     assert {order: x.remaining for order, x in standing.items() if x} == {k: v for k, v in state.open_orders.items() if k in open_ids}
     # Only children of open parents are open without being named.
     assert len(state.open_orders) >= len(open_ids)
+    assert (broker.open_orders > 0).tolist() == [any(x is not None and x.order.instrument == i for x in standing.values()) for i in range(tape.width)]
+
+
+@given(random_cases())
+def test_what_is_on_its_way_is_what_open_orders_have_left(case: Case) -> None:
+    """Orders that hang together, which count once, apart."""
+    tape = case.tape()
+    broker = run(case, tape, Random(case, links=False)).broker
     waiting = np.zeros(tape.width, np.int64)
-    for x in standing.values():
+    for x in (broker.standing(order) for order in broker.open_ids()):
         assert x is not None
         waiting[x.order.instrument] += x.remaining
     assert waiting.tolist() == broker.pending.tolist()
-    assert (broker.open_orders > 0).tolist() == [any(x is not None and x.order.instrument == i for x in standing.values()) for i in range(tape.width)]
 
 
 @given(random_cases())

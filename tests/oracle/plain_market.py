@@ -103,7 +103,7 @@ def simulate(
             first = world["orders"].get(wish["client_id"])
             if first is not None:
                 # "resending the same client_id with the same content returns the first answer, with other content is refused"
-                if content(first) != content(wish):
+                if content(first, world["lot"]) != content(wish, world["lot"]):
                     reused.append(wish["client_id"])
                 continue
             order = accept(wish, world)
@@ -166,11 +166,11 @@ def volume_budget(participation: float | None, volume: float, lot: Fraction) -> 
     return floor(Fraction(str(participation)) * Fraction(str(volume)) / lot + Fraction(1, 10**9))
 
 
-def content(order: dict[str, Any]) -> tuple[Any, ...]:
-    """What makes two orders of one client_id the same wish."""
+def content(order: dict[str, Any], lot: Fraction) -> tuple[Any, ...]:
+    """What makes two orders of one client_id the same wish: "quantities round toward zero to the lot"."""
     asked = order.get("asked", order)
-    keys = ("symbol", "quantity", "kind", "limit", "stop", "trail", "trail_percent", "until", "parent", "oco")
-    return (*(asked.get(key) for key in keys), asked.get("tif", "GTC"))
+    keys = ("symbol", "kind", "limit", "stop", "trail", "trail_percent", "until", "parent", "oco")
+    return (*(asked.get(key) for key in keys), asked.get("tif", "GTC"), whole_lots(asked["quantity"], lot))
 
 
 def accept(wish: dict[str, Any], world: dict[str, Any]) -> dict[str, Any]:
@@ -202,6 +202,9 @@ def accept(wish: dict[str, Any], world: dict[str, Any]) -> dict[str, Any]:
         "charged": 0.0,
         "state": "accepted",
         "refused": False,
+        # What it would be worth, and whether it adds to what is held when it comes to trade.
+        "worth": 0.0,
+        "adds": True,
         # Of the bar that it meets: whether it was there, whether it has acted, and whether it has yet to look at the price where it stands.
         "met": False,
         "acted": False,
@@ -210,6 +213,7 @@ def accept(wish: dict[str, Any], world: dict[str, Any]) -> dict[str, Any]:
     # "a zero order is rejected with a reason"; nor is there a price of zero.
     if order["lots"] == 0 or any(price is not None and not price > 0 for price in (order["limit"], order["stop"])):
         order["state"] = "rejected"
+    order["worth"] = abs(order["lots"]) * float(world["lot"]) * world["marks"].get(order["symbol"], 0.0)
     # The level of a trailing stop starts from the close at which it was sent, or where there was none from the first price; that of a child, from
     # the price at which its parent fills.
     if order["kind"] == "trailing_stop" and order["parent"] is None and order["symbol"] in world["marks"]:
@@ -239,18 +243,12 @@ def carried(order: dict[str, Any], world: dict[str, Any]) -> bool:
     """Whether a margin account's leverage limit lets the order be sent: "at close marks, post-trade, open orders counted"."""
     if world["account"] == "cash" or world["leverage_max"] is None:
         return True
-    # What follows another order trades at most what that one had or would have: it is looked at when it fills.
-    if order["parent"] is not None or any(other["oco"] == order["oco"] is not None and is_open(other) for other in world["orders"].values()):
-        return True
-    lots = dict(world["lots"])
-    for other in world["orders"].values():
-        # Of a pair only the first that is left counts, and of a child what its parent has let go.
-        if is_open(other) and next(each for each in pair_of(other, world) if is_open(each)) is other:
-            lots[other["symbol"]] += may_trade(other, world, True) * (1 if other["buying"] else -1)
+    lots = if_due(order, world)
     before = lots[order["symbol"]]
     after = lots[order["symbol"]] = before + open_lots(order)
     # "Exits (which reduce abs(position) without crossing zero) always pass": what open orders would sell is "reserved".
     if abs(after) < abs(before) and before * after >= 0:
+        order["adds"] = False
         return True
     # Nothing can be said of the exposure to what never had a price.
     marks = world["marks"]
@@ -260,6 +258,36 @@ def carried(order: dict[str, Any], world: dict[str, Any]) -> bool:
     equity = worth(world, marks)
     note_knife_edge(Fraction(world["leverage_max"]) * Fraction(equity) - Fraction(gross), gross, world)
     return bool(gross <= world["leverage_max"] * equity)
+
+
+def if_due(order: dict[str, Any], world: dict[str, Any]) -> dict[str, int]:
+    """What is held when this order comes to trade: "open orders counted", those that it waits for among them, and not its own pair.
+
+    Of a pair the one counts that was worth most when it was sent. A child that only reduces what is held by then counts once its parent lets it go.
+    """
+    ancestors: list[dict[str, Any]] = []
+    parent = order["parent"]
+    while parent is not None and parent in world["orders"]:
+        ancestors.append(world["orders"][parent])
+        parent = ancestors[-1]["parent"]
+    lots = dict(world["lots"])
+    families: dict[str, list[dict[str, Any]]] = {}
+    for other in world["orders"].values():
+        if is_open(other) and (other["oco"] is None or other["oco"] != order["oco"]):
+            families.setdefault(f"pair {other['oco']}" if other["oco"] else f"one {other['client_id']}", []).append(other)
+    for family in families.values():
+        waited_for = [other for other in family if any(other is ancestor for ancestor in ancestors)]
+        counts = waited_for[0] if waited_for else max(family, key=lambda each: float(each["worth"]))
+        left = abs(open_lots(counts)) if not share_what_is_left(pair_of(counts, world)) else abs(counts["lots"]) - taken_from(counts, world)
+        if counts["parent"] is not None and not counts["adds"] and not waited_for:
+            left = may_trade(counts, world, True)
+        lots[counts["symbol"]] += left * (1 if counts["buying"] else -1)
+    return lots
+
+
+def taken_from(order: dict[str, Any], world: dict[str, Any]) -> int:
+    """Lots of which a pair that shares them has filled so many."""
+    return sum(int(other["filled"]) for other in pair_of(order, world))
 
 
 def open_lots(order: dict[str, Any]) -> int:

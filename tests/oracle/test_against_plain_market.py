@@ -162,6 +162,10 @@ def tied_situations(draw: st.DrawFn) -> tuple[dict[str, dict[str, list[Any]]], l
             if shape == "oco" or (n and shape == "bracket"):
                 ties["oco"] = f"pair {first}"
             orders.append(written({"client_id": f"order {first + n}", **wish, **ties, "bar": at}))
+    # Some are sent again, at the same bar or later, a few of these for other quantities.
+    for n, later, more in draw(st.lists(st.tuples(st.integers(0, 24), st.integers(0, 2), st.sampled_from([0, 0, 1])), max_size=3)):
+        if n < len(orders):
+            orders.append({**orders[n], "quantity": orders[n]["quantity"] + more, "bar": min(orders[n]["bar"] + later, len(days) - 1)})
     terms = draw(
         st.fixed_dictionaries(
             {
@@ -174,7 +178,7 @@ def tied_situations(draw: st.DrawFn) -> tuple[dict[str, dict[str, list[Any]]], l
                 "tick": st.sampled_from(["0", "0.01", "0.05", "0.25"]),
                 "lot": st.sampled_from(["1", "1", "10", "0.1"]),
                 "through_ticks": st.integers(0, 2),
-                "leverage_max": st.sampled_from([None, None, 2.0]),
+                "leverage_max": st.sampled_from([None, 2.0, 1.0, 0.3]),
                 "path": st.sampled_from(PATHS),
             }
         )
@@ -252,6 +256,7 @@ def compare(
         assert fill.slippage == pytest.approx(plain["slippage"], rel=1e-9, abs=1e-9 * max(1.0, abs(fill.quantity * price)))
         assert fill.ambiguous is plain["ambiguous"]
 
+    assert [x.client_id for x in result.orders if x.reason == simulator.Reason.CLIENT_ID_REUSED.words] == expected["reused"]
     # The first answer to a client_id is the one that counts.
     answers: dict[str, str] = {}
     for order in result.orders:

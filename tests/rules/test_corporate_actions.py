@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from itertools import pairwise
 from math import inf, nan
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from simulator import (
     DAY,
     Account,
     Actions,
+    AlmgrenChriss,
     DataError,
     Delisting,
     Dividend,
@@ -23,9 +25,11 @@ from simulator import (
     OrderIds,
     OrderKind,
     Portfolio,
+    Pov,
     Proposal,
     Result,
     ScenarioError,
+    Schedule,
     Split,
     Suspension,
     Tape,
@@ -34,12 +38,13 @@ from simulator import (
     Truth,
     Twap,
     View,
+    Vwap,
     simulate,
     sma,
 )
 from simulator.assembly import assemble, drive
 from simulator.feeds.tables import attach
-from simulator.loop.journal import MemoryJournal, fold
+from simulator.loop.journal import ADJUSTED, MemoryJournal, fold
 from simulator.loop.session import step
 from simulator.market.actions import Action
 from simulator.report.telling import Telling
@@ -161,11 +166,67 @@ def test_a_bracket_goes_through_a_split_whole() -> None:
     assert result.positions == {}
 
 
-def test_an_order_that_is_cut_in_time_ends_with_a_split() -> None:
-    """Its schedule was made for other shares."""
-    send = {0: lambda view: [view.order(100, schedule=Twap(4, 86_400.0))]}
-    result = acted(daily(*[QUIET] * 2, *[flat(5.0)] * 3), send, Split("X", 2, 2, 1))
-    assert (result.orders[0].state, result.orders[0].reason) == ("cancelled", "split while it was worked in slices")
+def cut(quantity: float, schedule: Schedule, **terms: Any) -> Steps:
+    """An order that is sent after the first bar, and cut in time."""
+    return {0: lambda view: [view.order(quantity, schedule=schedule, **terms)]}
+
+
+def sent_slices(result: Result) -> list[float]:
+    """What each slice came to, in the shares of its end."""
+    return [order.quantity for order in result.orders if order.parent]
+
+
+def test_an_order_that_is_cut_in_time_is_cut_on_in_new_shares() -> None:
+    """One of four slices of 25 has filled, and of 75 there are 150."""
+    result = acted(daily(*[QUIET] * 2, *[flat(5.0)] * 4), cut(100, Twap(4, 86_400.0)), Split("X", 2, 2, 1))
+    assert [(fill.bar, fill.quantity) for fill in result.fills] == [(1, 25.0), (2, 50.0), (3, 50.0), (4, 50.0)]
+    assert (result.orders[0].state, result.orders[0].quantity) == ("filled", 175.0)
+
+
+def test_a_slice_that_rests_and_the_limits_of_those_to_come_go_through_a_split() -> None:
+    """The first slice rests at 9; then all wait for 4.5."""
+    tape = daily(QUIET, QUIET, flat(5.0), flat(4.0), flat(4.0), flat(4.0))
+    result = acted(tape, cut(100, Twap(4, 86_400.0), kind=LIMIT, limit=9.0), Split("X", 2, 2, 1))
+    assert [(fill.bar, fill.quantity, fill.price) for fill in result.fills] == [(3, 50.0, 4.0), (3, 50.0, 4.0), (3, 50.0, 4.0), (4, 50.0, 4.0)]
+    assert [order.limit for order in result.orders] == [4.5] * 5
+
+
+def test_what_is_no_whole_lot_of_a_slice_is_lost_and_told() -> None:
+    """Three of ten have filled, four are sent and three to come; at one for two these are two and one: four fewer in all."""
+    result = acted(daily(*[QUIET] * 2, *[flat(20.0)] * 4), cut(10, Twap(3, 86_400.0)), Split("X", 2, 1, 2))
+    assert sent_slices(result) == [3.0, 2.0, 1.0]
+    assert (result.orders[0].state, result.orders[0].quantity) == ("filled", 6.0)
+    changed = [(int(row["order"]), int(row["lots"])) for row in result.journal.table() if row["kind"] == ADJUSTED]
+    assert changed == [(3, -2), (1, -4)]
+
+
+def test_slices_stay_whole_round_lots_through_a_split() -> None:
+    """A slice of 100 was sent and is 150 now; the 300 still to come are two hundred and one hundred."""
+    result = acted(daily(*[QUIET] * 2, *[flat(20.0 / 3)] * 4), cut(400, Twap(4, 86_400.0, round_lot=100)), Split("X", 2, 3, 2))
+    assert sent_slices(result) == [100.0, 150.0, 200.0, 100.0]
+
+
+def test_an_order_of_which_a_split_leaves_nothing_ends() -> None:
+    result = acted(daily(*[QUIET] * 2, *[flat(100.0)] * 3), cut(3, Twap(3, 3 * 86_400.0)), Split("X", 2, 1, 10))
+    assert (result.orders[0].state, result.orders[0].reason, result.orders[0].filled) == ("cancelled", "quantity rounds to zero lots", 1.0)
+
+
+def test_an_order_that_follows_the_volume_follows_it_in_new_shares() -> None:
+    """A tenth of each bar's thousand: the slice of 100 that was sent is 200 by then, and 50 that are left are 100."""
+    result = acted(daily(*[QUIET] * 2, *[flat(5.0)] * 5), cut(250, Pov(0.1, 9 * 86_400.0)), Split("X", 2, 2, 1))
+    assert [(fill.bar, fill.quantity) for fill in result.fills] == [(1, 100.0), (2, 200.0), (3, 100.0)]
+
+
+@pytest.mark.parametrize("schedule", [Twap(5, 86_400.0), Vwap(5, 86_400.0), Pov(0.03, 4 * 86_400.0), AlmgrenChriss(5, 86_400.0)])
+def test_a_split_of_two_for_one_changes_nothing_but_the_count_for_an_order_that_is_cut(schedule: Schedule) -> None:
+    """Identity 6: twice as many at half the price from then on, whatever slices there were."""
+    prices = [10.0, 10.5, 9.5, 10.0, 11.0, 10.5, 9.0, 10.0, 10.0]
+    before = acted(daily(*map(flat, prices)), cut(222, schedule), broker=plain(participation=0.1))
+    halves = [flat(price / 2, 2000.0) if row > 2 else flat(price) for row, price in enumerate(prices)]
+    after = acted(daily(*halves), cut(222, schedule), Split("X", 3, 2, 1), broker=plain(participation=0.1))
+    made = [(fill.bar, fill.quantity * (2 if fill.bar > 2 else 1), fill.price / (2 if fill.bar > 2 else 1)) for fill in before.fills]
+    assert [(fill.bar, fill.quantity, fill.price) for fill in after.fills] == made
+    assert after.cash == before.cash
 
 
 def test_a_split_costs_no_buying_power() -> None:
