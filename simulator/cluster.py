@@ -7,7 +7,7 @@ scenario names at the same paths. A worker that is lost costs time and no trial:
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from concurrent.futures import Executor, Future
+from concurrent.futures import BrokenExecutor, Executor, Future
 from typing import Any
 
 from simulator.assembly import code_version
@@ -24,12 +24,15 @@ class Cluster(Executor):
     def __init__(self, address: str, desk: Desk) -> None:
         try:
             from scaler import Client
+            from scaler.utility.exceptions import ProcessorDiedError, WorkerDiedError
         except ImportError:
             raise ScenarioError("--cluster needs opengris-scaler: pip install 'tradewind[cluster]'") from None
         try:
             self._client: Any = Client(address=address, timeout_seconds=30)
         except Exception as error:
             raise ScenarioError(f"--cluster: no scheduler answers at {address}: {error}") from error
+        # A worker that is lost hands its tasks on, but one that loses the process in which it runs them does not.
+        self.losses: tuple[type[Exception], ...] = (ProcessorDiedError, WorkerDiedError, BrokenExecutor)
         self._desk = self._client.send_object(desk.twin(), name="desk")
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
@@ -50,6 +53,9 @@ def work_for(code: str) -> Callable[[Desk, Sequence[Task]], list[Trial]]:
     def work(desk: Desk, tasks: Sequence[Task]) -> list[Trial]:
         if code_version() != code:
             raise ScenarioError(f"a worker runs {code_version()}, and this is {code}: install the same version on every machine")
-        return [desk.run(task) for task in tasks]
+        try:
+            return [desk.run(task) for task in tasks]
+        except KeyboardInterrupt:
+            raise BrokenExecutor("this worker was stopped") from None
 
     return work

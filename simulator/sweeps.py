@@ -1,7 +1,6 @@
 """Many runs of one scenario: a grid of settings, or a random part of it, each trial with the fills that `run` would give.
 
-Trials that run compiled share the work in threads, since compiled code does not hold Python up; the others in processes. The first is run alone, so
-that what is wrong with all of them is found once.
+Who runs them is another's business: see simulator.crews.
 """
 
 from __future__ import annotations
@@ -9,20 +8,18 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
-import signal
 import sqlite3
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor, wait
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from decimal import Decimal, InvalidOperation
 from math import nan
 from pathlib import Path
-from queue import SimpleQueue
 from typing import Final, NamedTuple
 
 import numpy as np
 
 from simulator import assembly, scenarios
+from simulator.crews import Crew, trials
 from simulator.desks import FIGURES, Desk, Task
 from simulator.desks import DisagreementError as DisagreementError
 from simulator.desks import Trial as Trial
@@ -32,7 +29,6 @@ from simulator.report import deflated, ledger
 from simulator.report.deflated import Overfit, Standing
 
 Progress = Callable[[int, int], None]
-Work = Callable[[Sequence[Task]], list[Trial]]
 
 MOST_TRIALS: Final = 1_000_000
 MOST_RANKS: Final = 2**22
@@ -190,92 +186,14 @@ HALVINGS: Final = {4: 6, 6: 20, 8: 70, 10: 252, 12: 924, 14: 3_432, 16: 12_870}
 """How many ways there are to take half of so many blocks."""
 
 
-class Crew(NamedTuple):
-    """Who runs trials: so many *workers* on this machine, or those of the *cluster* whose scheduler has this address."""
-
-    workers: int = 1
-    cluster: str = ""
-
-    @property
-    def is_alone(self) -> bool:
-        """Whether there is nobody to share with. Raises ScenarioError for less than one worker."""
-        if self.workers < 1:
-            raise ScenarioError(f"workers must be at least 1, was {self.workers}")
-        return self.workers == 1 and not self.cluster
-
-
 def run_all(desk: Desk, tasks: Sequence[Task], done: dict[int, Trial], crew: Crew, store: Store | None, after_each: Callable[[], object]) -> None:
     """Run those of *tasks* that are not *done* yet; each trial goes there, and to the *store*, as it comes. Raises what `Desk.run` raises."""
     left = [task for task in tasks if task.number not in done]
-    for trial in map(desk.run, left) if crew.is_alone or len(left) < 2 else _shared(desk, left, crew):
+    for trial in trials(desk, left, crew):
         done[trial.number] = trial
         if store:
             store.keep(trial)
         after_each()
-
-
-def _shared(desk: Desk, tasks: Sequence[Task], crew: Crew) -> Iterator[Trial]:
-    """Trials as they are done, by several workers."""
-    first = desk.run(tasks[0])
-    yield first
-    size = max(1, min(64, (len(tasks) - 1) // (4 * crew.workers)))
-    if crew.cluster:
-        # How many work there is theirs to say.
-        size = min(size, 16)
-        pool, work = _clustered(desk, crew.cluster)
-    else:
-        pool, work = _threads(desk, crew.workers) if first.compiled else _processes(desk, crew.workers)
-    chunks = [list(tasks[k : k + size]) for k in range(1, len(tasks), size)]
-    with pool:
-        waiting: set[Future[list[Trial]]] = {pool.submit(work, chunk) for chunk in chunks}
-        try:
-            while waiting:
-                ready, waiting = wait(waiting, return_when=FIRST_COMPLETED)
-                for future in ready:
-                    yield from future.result()
-        except (KeyboardInterrupt, GeneratorExit):
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
-
-
-def _threads(desk: Desk, workers: int) -> tuple[Executor, Work]:
-    """Threads, of which each that works has a desk of its own."""
-    desks: SimpleQueue[Desk] = SimpleQueue()
-    for _ in range(workers):
-        desks.put(desk.twin())
-
-    def work(tasks: Sequence[Task]) -> list[Trial]:
-        mine = desks.get()
-        try:
-            return [mine.run(task) for task in tasks]
-        finally:
-            desks.put(mine)
-
-    return ThreadPoolExecutor(workers), work
-
-
-def _clustered(desk: Desk, address: str) -> tuple[Executor, Work]:
-    from simulator.cluster import Cluster, work_for
-
-    return Cluster(address, desk), work_for(assembly.code_version())  # type: ignore[return-value]  # the desk comes from the cluster
-
-
-def _processes(desk: Desk, workers: int) -> tuple[Executor, Work]:
-    return ProcessPoolExecutor(workers, initializer=_sit_down, initargs=(desk.source, desk.overrides, desk.checked)), _work
-
-
-_desks: list[Desk] = []
-"""In a worker process: its desk."""
-
-
-def _sit_down(source: str | Path, overrides: tuple[str, ...], checked: bool) -> None:
-    # Ctrl-C is for the process that people see.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    _desks[:] = [Desk(source, overrides, checked)]
-
-
-def _work(tasks: Sequence[Task]) -> list[Trial]:
-    return [_desks[0].run(task) for task in tasks]
 
 
 class Store:

@@ -20,11 +20,12 @@ import numpy as np
 
 from simulator import scenarios
 from simulator.book.orders import FloatArray, IntArray
+from simulator.crews import Crew
 from simulator.desks import MEASURED, Desk, Span, Task, Trial
 from simulator.errors import ScenarioError
 from simulator.report import ledger, metrics
 from simulator.report.deflated import Standing
-from simulator.sweeps import Crew, Progress, Store, best_of, check_metric, run_all
+from simulator.sweeps import Progress, Store, best_of, check_metric, run_all
 
 
 class Folds(NamedTuple):

@@ -11,31 +11,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from sweeping import scenario, told
 
 import simulator
 from simulator import sweeps
 from simulator.desks import Desk, Task
-
-TEXT = """
-[feed]
-kind = "walks"
-bars = 300
-[strategy]
-name = "moving_average_cross"
-[account]
-cash = 100_000.0
-[financing]
-debit = 0.0
-"""
 
 STARTED = "from scaler.entry_points.{} import main; main()"
 
 
 @pytest.fixture
 def source(tmp_path: Path) -> Path:
-    path = tmp_path / "small.toml"
-    path.write_text(TEXT)
-    return path
+    return scenario(tmp_path)
 
 
 @pytest.fixture
@@ -67,8 +54,7 @@ def free_port() -> int:
 def test_a_cluster_gives_the_same_trials(source: Path, scheduler: str) -> None:
     settings = sweeps.grid([sweeps.axis("strategy.fast=3:10:1"), sweeps.axis("strategy.slow=20,40")])
     alone, shared = sweeps.sweep(source, settings), sweeps.sweep(source, settings, cluster=scheduler)
-    assert [trial._replace(returns=None) for trial in alone.trials] == [trial._replace(returns=None) for trial in shared.trials]  # type: ignore[arg-type]
-    assert all(np.array_equal(a.returns, b.returns) for a, b in zip(alone.trials, shared.trials, strict=True))
+    assert told(alone.trials) == told(shared.trials)
 
 
 def test_a_desk_goes_over_the_wire_with_its_bars(source: Path) -> None:

@@ -6,23 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from sweeping import scenario, told
 
 import simulator
 from simulator import scenarios, sweeps
 from simulator.errors import DataError, ScenarioError
 from simulator.report import deflated, ledger
-
-SMALL = """
-[feed]
-kind = "walks"
-bars = 300
-[strategy]
-name = "{name}"
-[account]
-cash = 100_000.0
-[financing]
-debit = 0.0
-"""
 
 AHEAD = """
 from dataclasses import dataclass
@@ -40,12 +29,6 @@ class Ahead:
         close = past["close"]
         return np.where(np.vstack((close[1:], close[-1:])) > close, float(self.size), 0.0)
 """
-
-
-def scenario(tmp_path: Path, name: str = "moving_average_cross") -> Path:
-    path = tmp_path / "small.toml"
-    path.write_text(SMALL.format(name=name))
-    return path
 
 
 @pytest.mark.parametrize(
@@ -113,8 +96,7 @@ def test_processes_give_the_same_trials(tmp_path: Path, name: str) -> None:
     source = scenario(tmp_path, name)
     settings = sweeps.grid([sweeps.axis("broker.slippage.bps=0:10:2"), sweeps.axis("seed=1,2")])
     alone, shared = (sweeps.sweep(source, settings, workers=workers) for workers in (1, 2))
-    assert [trial._replace(returns=None) for trial in alone.trials] == [trial._replace(returns=None) for trial in shared.trials]  # type: ignore[arg-type]
-    assert all(np.array_equal(a.returns, b.returns) for a, b in zip(alone.trials, shared.trials, strict=True))
+    assert told(alone.trials) == told(shared.trials)
     assert all(trial.compiled == (name == "momentum") for trial in alone.trials)
 
 
