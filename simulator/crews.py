@@ -60,14 +60,13 @@ class Stop(Protocol):
 class Pool(NamedTuple):
     """Workers: an executor, what each of its calls does with some tasks, and how many calls it is given *at_once*.
 
-    *stop* has workers come back with the trials that they have. A call that ends with one of *losses* lost its process.
+    *stop* has workers come back with the trials that they have. A call that lost its process ends with BrokenExecutor.
     """
 
     executor: Executor
     work: Work
     at_once: float
     stop: Stop
-    losses: tuple[type[Exception], ...] = (BrokenExecutor,)
 
 
 def _shared(desk: Desk, tasks: Sequence[Task], crew: Crew) -> Iterator[Trial]:
@@ -117,7 +116,7 @@ def _round(pool: Pool, chunks: deque[Sequence[Task]], lost: list[Task]) -> Itera
                     chunk = waiting.pop(future)
                     try:
                         yield from future.result()
-                    except pool.losses:
+                    except BrokenExecutor:
                         lost += chunk
         except BrokenExecutor:
             # Found when the next chunk was to be sent.
@@ -128,7 +127,7 @@ def _round(pool: Pool, chunks: deque[Sequence[Task]], lost: list[Task]) -> Itera
             if isinstance(end, KeyboardInterrupt):
                 # What is at work comes back with the trials that it has.
                 for future in waiting:
-                    with suppress(CancelledError, *pool.losses):
+                    with suppress(CancelledError, BrokenExecutor):
                         yield from future.result()
             raise
 
@@ -184,6 +183,5 @@ def _work(tasks: Sequence[Task]) -> list[Trial]:
 def _clustered(desk: Desk, address: str) -> Pool:
     from simulator.cluster import Cluster, work_for
 
-    cluster = Cluster(address, desk)
     # The desk comes from the cluster, and so does an end: what runs there is cancelled.
-    return Pool(cluster, work_for(code_version()), inf, threading.Event(), cluster.losses)  # type: ignore[arg-type]
+    return Pool(Cluster(address, desk), work_for(code_version()), inf, threading.Event())  # type: ignore[arg-type]
