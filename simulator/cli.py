@@ -233,7 +233,9 @@ def sweep(
     from simulator import sweeps
     from simulator.report import grids
 
-    trying = sweeps.grid([sweeps.axis(text) for text in settings or ()], random, seed)
+    if not settings:
+        raise ScenarioError("sweep needs something to vary: give --set KEY=VALUES, such as --set strategy.fast=5:50:5")
+    trying = sweeps.grid([sweeps.axis(text) for text in settings], random, seed)
     if walk_forward:
         _walk(source, trying, walk_forward, purge, metric, workers, cluster, out, not no_trial)
         return

@@ -70,14 +70,17 @@ class Pool(NamedTuple):
 
 
 def _shared(desk: Desk, tasks: Sequence[Task], crew: Crew) -> Iterator[Trial]:
-    """Trials by several workers. The first is run here, so that what is wrong with all of them is found once."""
-    first = desk.run(tasks[0])
-    yield first
-    size = max(1, min(64, (len(tasks) - 1) // (4 * crew.workers)))
+    """Trials by several workers. The first that does not fail is run here: what is wrong with all arrays is found once, and whether there are any."""
+    for begun, task in enumerate(tasks, 1):  # noqa: B007
+        first = desk.run(task)
+        yield first
+        if not first.error:
+            break
+    size = max(1, min(64, (len(tasks) - begun) // (4 * crew.workers)))
     if crew.cluster:
         # How many work there is theirs to say.
         size = min(size, 16)
-    chunks = deque(tasks[k : k + size] for k in range(1, len(tasks), size))
+    chunks = deque(tasks[k : k + size] for k in range(begun, len(tasks), size))
     lost: list[Task] = []
     while chunks:
         yield from _round(_pool(desk, crew, first.compiled), chunks, lost)

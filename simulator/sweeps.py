@@ -23,10 +23,11 @@ from simulator.crews import Crew, trials
 from simulator.desks import FIGURES, Desk, Task
 from simulator.desks import DisagreementError as DisagreementError
 from simulator.desks import Trial as Trial
-from simulator.errors import DataError, ScenarioError, nearest
+from simulator.errors import DataError, ScenarioError, SimulatorError, nearest
 from simulator.loop.randomness import stream
 from simulator.report import deflated, ledger
 from simulator.report.deflated import Overfit, Standing
+from simulator.scenarios import Scenario
 
 Progress = Callable[[int, int], None]
 
@@ -100,7 +101,7 @@ class Sweep(NamedTuple):
     """What came of a sweep: its trials in the order of their numbers, of *planned* ones, and the *metric* that it goes by.
 
     *standing* is how the best stands among all trials of its family, and *overfit* how often such a choice disappoints, or why nobody knows: see
-    `judge`.
+    `judge`. *name* is that of the scenario's file.
     """
 
     trials: tuple[Trial, ...]
@@ -108,6 +109,7 @@ class Sweep(NamedTuple):
     metric: str
     standing: Standing | None = None
     overfit: Overfit | str = "it was not looked at"
+    name: str = ""
 
     @property
     def best(self) -> Trial | None:
@@ -148,7 +150,7 @@ def sweep(
     done = store.trials() if store else {}
     with suppress(KeyboardInterrupt):
         run_all(Desk(source, tuple(overrides)), tasks, done, Crew(workers, cluster), store, lambda: progress and progress(len(done), len(tasks)))
-    return Sweep(tuple(done[number] for number in sorted(done)), len(tasks), metric)
+    return Sweep(tuple(done[number] for number in sorted(done)), len(tasks), metric, name=Path(source).stem)
 
 
 def check_metric(metric: str) -> None:
@@ -264,8 +266,23 @@ def _numbers(figures: dict[str, float | None]) -> dict[str, float]:
     return {name: nan if value is None else value for name, value in figures.items()}
 
 
+MOST_BAD: Final = 2_000
+
+
+def first_of(source: str | Path, settings: Sequence[tuple[str, ...]], overrides: Sequence[str] = ()) -> Scenario:
+    """The first scenario that can be made of these settings, of which 2,000 are tried. Raises what is wrong with the first where none can."""
+    wrong: SimulatorError | None = None
+    for some in settings[:MOST_BAD]:
+        try:
+            return scenarios.load(source, [*overrides, *some])
+        except SimulatorError as error:
+            wrong = wrong or error
+    assert wrong is not None
+    raise wrong
+
+
 def plan_text(source: str | Path, overrides: Sequence[str], settings: Sequence[tuple[str, ...]]) -> str:
     """What makes two sweeps the same: the scenario as it would be run, the code, and the settings of every trial."""
-    scenario = scenarios.load(source, [*overrides, *settings[0]]) if settings else scenarios.load(source, overrides)
+    scenario = first_of(source, settings, overrides) if settings else scenarios.load(source, overrides)
     digest = hashlib.sha256(json.dumps([list(some) for some in settings]).encode()).hexdigest()
     return f"{assembly.header_of(scenario).text}\n# {len(settings)} trials, SHA-256 of their settings: {digest}\n"

@@ -78,6 +78,7 @@ class Walk(NamedTuple):
 
     Where no settings could be chosen nothing was traded: returns are 0 there. *done* of *planned* trials were run; of a walk that was stopped only
     whole folds are here. *standing* is how it stands in the ledger: as one trial, since what its folds tried was not chosen from by these returns.
+    *name* is that of the scenario's file.
     """
 
     folds: tuple[Fold, ...]
@@ -88,6 +89,7 @@ class Walk(NamedTuple):
     planned: int
     metric: str
     standing: Standing | None = None
+    name: str = ""
 
 
 def walk_forward(
@@ -136,7 +138,7 @@ def walk_forward(
             break
         whole.append(Fold(*spans[k], best, trial))
     missing = sum(best is None for best in chosen)
-    return _stitched(whole, days, len(done), planned - missing, metric)
+    return _stitched(whole, days, len(done), planned - missing, metric)._replace(name=Path(source).stem)
 
 
 def _sessions(desk: Desk, settings: Sequence[tuple[str, ...]]) -> IntArray:
