@@ -119,19 +119,20 @@ class RiskEngine:
         return NOTHING
 
     def pass_over(self, portfolio: Portfolio, first: int, end: int) -> int:
-        """The first of the rows from *first* up to *end*, all of one session or of no consequence to it, whose mark has to be watched, or *end*.
+        """The first of the rows from *first* up to *end* whose mark has to be watched, or *end*. None begins a session that a limit goes by.
 
-        What is kept from mark to mark is brought up to there, as if `watch` had been called, while nothing is booked.
+        What is kept from mark to mark is brought up to there, as if `watch` had been called each time, while nothing is booked.
         """
         return self._pass_over(portfolio, first, end, False, 0.0, True)
 
     def _pass_over(self, portfolio: Portfolio, first: int, end: int, called: bool, rate: float, watched: bool) -> int:
         ladder = self.limits.drawdown_ladder
         fall = ladder[self._rung][0] if self._rung < len(ladder) else self.limits.drawdown_max
-        of_equity = self.halted, self._rung > 0, self.peak, fall, self.floor, self.day_floor
+        # Compiled code takes a whole number for another type.
+        of_equity = self.halted, self._rung > 0, float(self.peak), float(fall), float(self.floor), float(self.day_floor)
         marks = portfolio.bars.tape.panel_marks
         row, peak, floor, last = quiet_until(
-            portfolio.cash, portfolio.receivable, portfolio.sizes, marks, first, end, called, rate, watched, *of_equity
+            portfolio.cash, portfolio.receivable, portfolio.sizes, marks, first, end, called, float(rate), watched, *of_equity
         )
         if watched and row > first:
             self.peak, self.floor, self.last_equity = peak, floor, last
