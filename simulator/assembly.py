@@ -7,7 +7,7 @@ import traceback
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
-from functools import lru_cache, partial
+from functools import lru_cache
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -31,7 +31,7 @@ from simulator.loop.session import Session, step
 from simulator.loop.settlement import Settlement
 from simulator.loop.store import Header, SqliteJournal
 from simulator.loop.switches import FileSwitch, RecordedSwitch
-from simulator.loop.wakes import Alarm, Sleeping, Waking, alarm_of, calls_of
+from simulator.loop.wakes import Alarm, Sleep, Sleeping, Waking, alarm_of, calls_of, never
 from simulator.market.actions import chained, traded
 from simulator.market.indicators import Indicator, Readings, sma
 from simulator.market.instruments import Instrument
@@ -137,9 +137,11 @@ def assemble(
     first = readings.first_warm()
     if alarm is not None:
         awake = alarm.catch_up()
-        # What time passes for, and what every close is looked at for, is walked bar by bar.
-        if sleeps and clock is None and not watched.watches and hasattr(market, "is_idle"):
-            feed = Sleeping(feed, calls_of(tape, awake, first, bool(calendars)), partial(_is_asleep, session))
+        # What time passes for is walked bar by bar, and so is what is watched in an account that compiled code does not know.
+        if sleeps and clock is None and switch is None and hasattr(market, "is_idle") and (not risk.watches or type(portfolio) is Portfolio):
+            counts = risk.watches and risk.limits.goes_by_session
+            rests = [getattr(each, "rests", never) for each in calendars] + [never] * counts
+            feed = Sleeping(feed, calls_of(awake, first), Sleep(session, tape, rests))
         strategy = Waking(strategy, awake)
     session.strategy = WarmingUp(session, strategy, first)
     return session, feed
@@ -175,12 +177,6 @@ def _calendars(tape: Tape, market: Any, view: View, portfolio: Portfolio, accoun
     if financing and financing.accrues:
         calendars.append(Accruals(financing, portfolio))
     return calendars
-
-
-def _is_asleep(session: Session) -> bool:
-    """Whether the next bar can change nothing: no order is open, and of what has just happened no calendar has anything to note."""
-    market: Any = session.broker
-    return market.is_idle and (session.calendar is None or not session.view.happened(session.view.row))
 
 
 def drive(session: Session, feed: Feed, bars_total: int, progress: Progress | None = None, audit: Audit | None = None) -> int:

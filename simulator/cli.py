@@ -233,17 +233,20 @@ def sweep(
     from simulator import sweeps
     from simulator.report import grids
 
-    trying = sweeps.grid([sweeps.axis(text) for text in settings or ()], random, seed)
+    if not settings:
+        raise ScenarioError("sweep needs something to vary: give --set KEY=VALUES, such as --set strategy.fast=5:50:5")
+    trying = sweeps.grid([sweeps.axis(text) for text in settings], random, seed)
     if walk_forward:
         _walk(source, trying, walk_forward, purge, metric, workers, cluster, out, not no_trial)
         return
     if purge:
         raise ScenarioError(f"--purge is for --walk-forward, and was {purge} without it")
-    with _stored(out, sweeps.plan_text(source, (), trying)) as store, progress_bar(f"sweeping {source}", "trials") as progress:
-        done = sweeps.sweep(source, trying, metric=metric, workers=workers, store=store, progress=progress, cluster=cluster)
-    done = sweeps.judge(done, source, counted=not no_trial)
-    if out is not None:
-        grids.write(done, out)
+    with _stored(out, sweeps.plan_text(source, (), trying)) as store:
+        with progress_bar(f"sweeping {source}", "trials") as progress:
+            done = sweeps.sweep(source, trying, metric=metric, workers=workers, store=store, progress=progress, cluster=cluster)
+        done = sweeps.judge(done, source, counted=not no_trial)
+        if out is not None:
+            grids.write(done, out)
     explained(grids.told(done))
     _kept(out, len(done.trials) == done.planned)
 
@@ -257,18 +260,19 @@ def _walk(
 
     cut = walking.folds(text, purge)
     plan = walking.plan_text(sweeps.plan_text(source, (), trying), cut)
-    with _stored(out, plan) as store, progress_bar(f"walking {source} forward", "trials") as progress:
-        walk = walking.walk_forward(source, trying, cut, metric=metric, workers=workers, store=store, progress=progress, cluster=cluster)
-    walk = walking.judge(walk, source, trying, cut, counted=counted)
-    if out is not None:
-        walks.write(walk, out)
+    with _stored(out, plan) as store:
+        with progress_bar(f"walking {source} forward", "trials") as progress:
+            walk = walking.walk_forward(source, trying, cut, metric=metric, workers=workers, store=store, progress=progress, cluster=cluster)
+        walk = walking.judge(walk, source, trying, cut, counted=counted)
+        if out is not None:
+            walks.write(walk, out)
     explained(walks.told(walk))
     _kept(out, walk.done == walk.planned)
 
 
 @contextmanager
 def _stored(out: Path | None, plan: str) -> Iterator[Store | None]:
-    """The file in which a sweep keeps its trials, if it is to keep any."""
+    """The file in which a sweep keeps its trials, if it is to keep any: whatever stops it, they are there."""
     from contextlib import closing
 
     from simulator import sweeps
@@ -278,7 +282,10 @@ def _stored(out: Path | None, plan: str) -> Iterator[Store | None]:
         return
     out.mkdir(parents=True, exist_ok=True)
     with closing(sweeps.Store(out / "trials.db", plan)) as store:
-        yield store
+        try:
+            yield store
+        except KeyboardInterrupt:
+            _kept(out, False)
 
 
 def _kept(out: Path | None, whole: bool) -> None:

@@ -5,8 +5,9 @@ With `-p simulator.conformance` a test that takes the argument `conformance` bec
     def test_it_keeps(conformance: Check) -> None:
         conformance(lambda: MyStrategy(window=5))
 
-Without pytest, `conforms(make, rule)` is the same. Rules are tried on a tape of made-up walks, or on one that is given; a strategy that sends no
-order there shows nothing, and is told so. Costs, caps and limits are off, so that what must be the same is exactly that.
+Without pytest, `conforms(make, rule)` is the same. Rules are tried on a tape of made-up walks, on another of MARKETS by its name, or on one that is
+given: `conformance(make, "cointegrated")`. A strategy that sends no order there shows nothing, and is told so. Costs, caps and limits are off, so
+that what must be the same is exactly that.
 Source: market-rules.md, sections 5 and 7.
 """
 
@@ -41,24 +42,27 @@ class Check:
     def __init__(self, rule: str) -> None:
         self.rule = rule
 
-    def __call__(self, make: Make, tape: Tape | None = None) -> None:
-        """Raises PluginError where the strategy breaks the rule."""
+    def __call__(self, make: Make, tape: Tape | str = "walks") -> None:
+        """Try it on a tape, or one of MARKETS. Raises PluginError where the strategy breaks the rule."""
         conforms(make, self.rule, tape)
 
     def __repr__(self) -> str:
         return self.rule
 
 
-def conforms(make: Make, rule: str, tape: Tape | None = None) -> None:
-    """Try one of RULES with a strategy on *tape*, by default 300 days of four made-up instruments.
+def conforms(make: Make, rule: str, tape: Tape | str = "walks") -> None:
+    """Try one of RULES with a strategy on *tape*, or on one of MARKETS: by default 300 days of four made-up instruments.
 
-    Raises PluginError where the rule is broken, or where no order was sent, ScenarioError where there is no such rule.
+    Raises PluginError where the rule is broken, or where no order was sent, ScenarioError where there is no such rule or market.
     """
     if rule not in RULES:
         raise ScenarioError(f"conforms: no such rule {rule!r}{nearest(rule, RULES)}")
     if make() is make():
         raise PluginError(f"{rule}: what makes the strategy must make a new one each time, since a strategy remembers its run")
-    tape = tape or walks()
+    if isinstance(tape, str):
+        if tape not in MARKETS:
+            raise ScenarioError(f"conforms: no such market {tape!r}{nearest(tape, MARKETS)}")
+        tape = MARKETS[tape]()
     base = run(make, tape)
     if not base.orders:
         raise PluginError(
@@ -74,6 +78,19 @@ def walks() -> Tape:
     from simulator.feeds.synthetic import Walks
 
     return Walks(bars=300, symbols=("A", "B", "C", "D"), volatility=0.02).load(seed=20, folder=Path())
+
+
+def cointegrated() -> Tape:
+    """300 days of two made-up pairs, each of which parts and comes back within days."""
+    from pathlib import Path
+
+    from simulator.feeds.synthetic import Cointegrated
+
+    return Cointegrated(bars=300, pairs=("X", "Y"), spread=0.04, half_life=4.0).load(seed=1, folder=Path())
+
+
+MARKETS: Final[dict[str, Callable[[], Tape]]] = {market.__name__: market for market in (walks, cointegrated)}
+"""The made-up markets by their names."""
 
 
 def run(make: Make, tape: Tape, bars: int | None = None, cash: float = CASH) -> Result:

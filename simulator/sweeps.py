@@ -1,7 +1,6 @@
 """Many runs of one scenario: a grid of settings, or a random part of it, each trial with the fills that `run` would give.
 
-Trials that run compiled share the work in threads, since compiled code does not hold Python up; the others in processes. The first is run alone, so
-that what is wrong with all of them is found once.
+Who runs them is another's business: see simulator.crews.
 """
 
 from __future__ import annotations
@@ -9,30 +8,28 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
-import signal
 import sqlite3
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor, wait
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from decimal import Decimal, InvalidOperation
 from math import nan
 from pathlib import Path
-from queue import SimpleQueue
 from typing import Final, NamedTuple
 
 import numpy as np
 
 from simulator import assembly, scenarios
+from simulator.crews import Crew, trials
 from simulator.desks import FIGURES, Desk, Task
 from simulator.desks import DisagreementError as DisagreementError
 from simulator.desks import Trial as Trial
-from simulator.errors import DataError, ScenarioError, nearest
+from simulator.errors import DataError, ScenarioError, SimulatorError, nearest
 from simulator.loop.randomness import stream
 from simulator.report import deflated, ledger
 from simulator.report.deflated import Overfit, Standing
+from simulator.scenarios import Scenario
 
 Progress = Callable[[int, int], None]
-Work = Callable[[Sequence[Task]], list[Trial]]
 
 MOST_TRIALS: Final = 1_000_000
 MOST_RANKS: Final = 2**22
@@ -104,7 +101,7 @@ class Sweep(NamedTuple):
     """What came of a sweep: its trials in the order of their numbers, of *planned* ones, and the *metric* that it goes by.
 
     *standing* is how the best stands among all trials of its family, and *overfit* how often such a choice disappoints, or why nobody knows: see
-    `judge`.
+    `judge`. *name* is that of the scenario's file.
     """
 
     trials: tuple[Trial, ...]
@@ -112,6 +109,7 @@ class Sweep(NamedTuple):
     metric: str
     standing: Standing | None = None
     overfit: Overfit | str = "it was not looked at"
+    name: str = ""
 
     @property
     def best(self) -> Trial | None:
@@ -152,7 +150,7 @@ def sweep(
     done = store.trials() if store else {}
     with suppress(KeyboardInterrupt):
         run_all(Desk(source, tuple(overrides)), tasks, done, Crew(workers, cluster), store, lambda: progress and progress(len(done), len(tasks)))
-    return Sweep(tuple(done[number] for number in sorted(done)), len(tasks), metric)
+    return Sweep(tuple(done[number] for number in sorted(done)), len(tasks), metric, name=Path(source).stem)
 
 
 def check_metric(metric: str) -> None:
@@ -190,92 +188,14 @@ HALVINGS: Final = {4: 6, 6: 20, 8: 70, 10: 252, 12: 924, 14: 3_432, 16: 12_870}
 """How many ways there are to take half of so many blocks."""
 
 
-class Crew(NamedTuple):
-    """Who runs trials: so many *workers* on this machine, or those of the *cluster* whose scheduler has this address."""
-
-    workers: int = 1
-    cluster: str = ""
-
-    @property
-    def is_alone(self) -> bool:
-        """Whether there is nobody to share with. Raises ScenarioError for less than one worker."""
-        if self.workers < 1:
-            raise ScenarioError(f"workers must be at least 1, was {self.workers}")
-        return self.workers == 1 and not self.cluster
-
-
 def run_all(desk: Desk, tasks: Sequence[Task], done: dict[int, Trial], crew: Crew, store: Store | None, after_each: Callable[[], object]) -> None:
     """Run those of *tasks* that are not *done* yet; each trial goes there, and to the *store*, as it comes. Raises what `Desk.run` raises."""
     left = [task for task in tasks if task.number not in done]
-    for trial in map(desk.run, left) if crew.is_alone or len(left) < 2 else _shared(desk, left, crew):
+    for trial in trials(desk, left, crew):
         done[trial.number] = trial
         if store:
             store.keep(trial)
         after_each()
-
-
-def _shared(desk: Desk, tasks: Sequence[Task], crew: Crew) -> Iterator[Trial]:
-    """Trials as they are done, by several workers."""
-    first = desk.run(tasks[0])
-    yield first
-    size = max(1, min(64, (len(tasks) - 1) // (4 * crew.workers)))
-    if crew.cluster:
-        # How many work there is theirs to say.
-        size = min(size, 16)
-        pool, work = _clustered(desk, crew.cluster)
-    else:
-        pool, work = _threads(desk, crew.workers) if first.compiled else _processes(desk, crew.workers)
-    chunks = [list(tasks[k : k + size]) for k in range(1, len(tasks), size)]
-    with pool:
-        waiting: set[Future[list[Trial]]] = {pool.submit(work, chunk) for chunk in chunks}
-        try:
-            while waiting:
-                ready, waiting = wait(waiting, return_when=FIRST_COMPLETED)
-                for future in ready:
-                    yield from future.result()
-        except (KeyboardInterrupt, GeneratorExit):
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
-
-
-def _threads(desk: Desk, workers: int) -> tuple[Executor, Work]:
-    """Threads, of which each that works has a desk of its own."""
-    desks: SimpleQueue[Desk] = SimpleQueue()
-    for _ in range(workers):
-        desks.put(desk.twin())
-
-    def work(tasks: Sequence[Task]) -> list[Trial]:
-        mine = desks.get()
-        try:
-            return [mine.run(task) for task in tasks]
-        finally:
-            desks.put(mine)
-
-    return ThreadPoolExecutor(workers), work
-
-
-def _clustered(desk: Desk, address: str) -> tuple[Executor, Work]:
-    from simulator.cluster import Cluster, work_for
-
-    return Cluster(address, desk), work_for(assembly.code_version())  # type: ignore[return-value]  # the desk comes from the cluster
-
-
-def _processes(desk: Desk, workers: int) -> tuple[Executor, Work]:
-    return ProcessPoolExecutor(workers, initializer=_sit_down, initargs=(desk.source, desk.overrides, desk.checked)), _work
-
-
-_desks: list[Desk] = []
-"""In a worker process: its desk."""
-
-
-def _sit_down(source: str | Path, overrides: tuple[str, ...], checked: bool) -> None:
-    # Ctrl-C is for the process that people see.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    _desks[:] = [Desk(source, overrides, checked)]
-
-
-def _work(tasks: Sequence[Task]) -> list[Trial]:
-    return [_desks[0].run(task) for task in tasks]
 
 
 class Store:
@@ -346,8 +266,23 @@ def _numbers(figures: dict[str, float | None]) -> dict[str, float]:
     return {name: nan if value is None else value for name, value in figures.items()}
 
 
+MOST_BAD: Final = 2_000
+
+
+def first_of(source: str | Path, settings: Sequence[tuple[str, ...]], overrides: Sequence[str] = ()) -> Scenario:
+    """The first scenario that can be made of these settings, of which 2,000 are tried. Raises what is wrong with the first where none can."""
+    wrong: SimulatorError | None = None
+    for some in settings[:MOST_BAD]:
+        try:
+            return scenarios.load(source, [*overrides, *some])
+        except SimulatorError as error:
+            wrong = wrong or error
+    assert wrong is not None
+    raise wrong
+
+
 def plan_text(source: str | Path, overrides: Sequence[str], settings: Sequence[tuple[str, ...]]) -> str:
     """What makes two sweeps the same: the scenario as it would be run, the code, and the settings of every trial."""
-    scenario = scenarios.load(source, [*overrides, *settings[0]]) if settings else scenarios.load(source, overrides)
+    scenario = first_of(source, settings, overrides) if settings else scenarios.load(source, overrides)
     digest = hashlib.sha256(json.dumps([list(some) for some in settings]).encode()).hexdigest()
     return f"{assembly.header_of(scenario).text}\n# {len(settings)} trials, SHA-256 of their settings: {digest}\n"

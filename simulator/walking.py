@@ -20,11 +20,12 @@ import numpy as np
 
 from simulator import scenarios
 from simulator.book.orders import FloatArray, IntArray
+from simulator.crews import Crew
 from simulator.desks import MEASURED, Desk, Span, Task, Trial
 from simulator.errors import ScenarioError
 from simulator.report import ledger, metrics
 from simulator.report.deflated import Standing
-from simulator.sweeps import Crew, Progress, Store, best_of, check_metric, run_all
+from simulator.sweeps import Progress, Store, best_of, check_metric, run_all
 
 
 class Folds(NamedTuple):
@@ -77,6 +78,7 @@ class Walk(NamedTuple):
 
     Where no settings could be chosen nothing was traded: returns are 0 there. *done* of *planned* trials were run; of a walk that was stopped only
     whole folds are here. *standing* is how it stands in the ledger: as one trial, since what its folds tried was not chosen from by these returns.
+    *name* is that of the scenario's file.
     """
 
     folds: tuple[Fold, ...]
@@ -87,6 +89,7 @@ class Walk(NamedTuple):
     planned: int
     metric: str
     standing: Standing | None = None
+    name: str = ""
 
 
 def walk_forward(
@@ -135,7 +138,7 @@ def walk_forward(
             break
         whole.append(Fold(*spans[k], best, trial))
     missing = sum(best is None for best in chosen)
-    return _stitched(whole, days, len(done), planned - missing, metric)
+    return _stitched(whole, days, len(done), planned - missing, metric)._replace(name=Path(source).stem)
 
 
 def _sessions(desk: Desk, settings: Sequence[tuple[str, ...]]) -> IntArray:

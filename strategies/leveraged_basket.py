@@ -8,7 +8,7 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from simulator import CallTerms, FloatArray, IntArray, OrderBatch, Proposal, View
+from simulator import CallTerms, FloatArray, IntArray, OrderBatch, Proposal, Rescaled, View
 
 CALL = "CALL."
 BASKET = "BASKET"
@@ -22,6 +22,11 @@ class Listed(NamedTuple):
     units: FloatArray
 
 
+def split_lots(lots: int, up: int, down: int) -> int:
+    """What becomes of lots when each *down* become *up*: whole ones, the rest is paid out."""
+    return lots * up // down if lots >= 0 else -(-lots * up // down)
+
+
 @dataclass
 class Plan:
     """Lots to hold after the last of some slices, and those held before the first."""
@@ -30,6 +35,11 @@ class Plan:
     after: IntArray
     slices: int
     done: int = 0
+
+    def split(self, instrument: int, up: int, down: int) -> None:
+        """Count *up* lots of an instrument for each *down* of them."""
+        for lots in (self.before, self.after):
+            lots[instrument] = split_lots(int(lots[instrument]), up, down)
 
     def next(self) -> IntArray:
         """The lots to hold after one slice more: what does not divide evenly is spread over all of them."""
@@ -50,6 +60,8 @@ class LeveragedBasket:
     Way "margin" buys the stocks with borrowed money. Way "calls" buys the newest call of a feed of `basket_calls`, as many as have deltas worth the
     same exposure, and leaves the rest in cash; *terms* are those of the feed. Way "both" gives each way one half, and plots the two side by side (the
     sleeves' own costs and interest apart).
+
+    A stock that has no price over all of the last *window* bars is left out, and its share goes to the others.
 
     Every *every* bars, where leverage is *band* away from what it should be, and whenever a new call is listed, holdings move to their targets in
     *slices* equal parts, one a bar. What is left of a call when it expires is settled in cash.
@@ -97,11 +109,17 @@ class LeveragedBasket:
             self.asked, self.cash = np.zeros(len(view.symbols), np.int64), view.cash
             if self.weights and len(self.weights) != len(stocks):
                 raise ValueError(f"weights must be one for each of {len(stocks)} stocks, were {len(self.weights)}")
+        for event in view.events:
+            if isinstance(event, Rescaled):
+                self._split(event.instrument, event.up, event.down)
         fresh = self._look(view, stocks)
         if view.row < max(self.window, self.terms.window):
             return ()
         remarks = []
-        closes = view.history("marks", max(self.window, self.terms.window) + 1)[:, stocks]
+        # What moves with a split is no move: prices are those of now, and returns the adjusted ones.
+        closes = (view.history("marks", max(self.window, self.terms.window) + 1, adjusted=True) / view.factor)[:, stocks]
+        if not self._known(closes).any():
+            return ()
         due = fresh or (self.plan is None and (view.row - self.window) % self.every == 0)
         if due:
             wanted, leverage = self.targets(view, stocks, closes)
@@ -113,21 +131,34 @@ class LeveragedBasket:
         orders = self._orders(view)
         return [*remarks, orders] if orders else remarks
 
+    def _split(self, instrument: int, up: int, down: int) -> None:
+        self.asked[instrument] = split_lots(int(self.asked[instrument]), up, down)
+        if self.plan is not None:
+            self.plan.split(instrument, up, down)
+
+    def _known(self, closes: FloatArray) -> np.ndarray:
+        """Which stocks have a price over all of the window: (stocks,)."""
+        return np.asarray(np.isfinite(closes[-self.window - 1 :]).all(axis=0))
+
     def _look(self, view: View, stocks: list[int]) -> bool:
         """Take note of a call that was listed with this bar; whether one was, and is to be bought."""
         known = len(self.listed)
-        for i, symbol in enumerate(view.symbols[len(stocks) :], len(stocks)):
+        for i, symbol in enumerate(view.symbols):
             if symbol.startswith(CALL) and view.ages[i] == 0 and all(call.instrument != i for call in self.listed):
                 self.listed.append(Listed(i, view.row, self.terms.units(view["close"][stocks], self._shares(len(stocks)))))
         return len(self.listed) > known and self.way != "margin"
 
-    def _shares(self, count: int) -> FloatArray:
+    def _shares(self, count: int, known: np.ndarray | None = None) -> FloatArray:
+        """The weights of so many stocks, as shares of those that are *known*: all of them, unless given."""
         shares = np.asarray(self.weights or (1.0,) * count, np.float64)
-        return np.asarray(shares / shares.sum())
+        shares = shares if known is None else np.where(known, shares, 0.0)
+        return np.asarray(shares / shares.sum()) if shares.any() else shares
 
     def leverage(self, closes: FloatArray) -> float:
         """What leverage gives the basket its volatility: from the last *window* returns of *closes*, (rows, stocks)."""
-        moves = (closes[-self.window :] / closes[-self.window - 1 : -1] - 1.0) @ self._shares(closes.shape[1])
+        known = self._known(closes)
+        seen = closes[-self.window - 1 :, known]
+        moves = (seen[1:] / seen[:-1] - 1.0) @ self._shares(closes.shape[1], known)[known]
         volatility = float(moves.std(ddof=1)) * sqrt(self.periods)
         return min(self.volatility_target / volatility, self.leverage_max) if volatility > 0.0 else self.leverage_max
 
@@ -137,8 +168,10 @@ class LeveragedBasket:
         wanted, traded = np.zeros(len(view.symbols), np.int64), view.bars.tape.instruments
         equities = self.equities(view, stocks)
         if "margin" in equities:
-            money = leverage * equities["margin"] * self._shares(len(stocks))
+            money = leverage * equities["margin"] * self._shares(len(stocks), self._known(closes))
             for i, amount, price in zip(stocks, money.tolist(), closes[-1].tolist(), strict=True):
+                if not amount:
+                    continue
                 wanted[i] = traded[i].lots(amount / (price * traded[i].multiplier))
         if "calls" in equities and self.listed:
             call = self.listed[-1]
@@ -166,7 +199,7 @@ class LeveragedBasket:
     def _leverage(self, view: View, stocks: list[int], closes: FloatArray) -> float:
         """The leverage of what is held: the stocks' value and the calls' deltas, over equity."""
         held, traded = view.position, view.bars.tape.instruments
-        exposure = sum(held[i] * traded[i].multiplier * price for i, price in zip(stocks, closes[-1].tolist(), strict=True))
+        exposure = sum(held[i] * traded[i].multiplier * price for i, price in zip(stocks, closes[-1].tolist(), strict=True) if held[i])
         for call in self.listed[-2:]:
             if held[call.instrument]:
                 exposure += held[call.instrument] * traded[call.instrument].multiplier * self._exposure(view, call, closes)

@@ -8,12 +8,17 @@ from typing import Literal
 
 import numpy as np
 
-from simulator import FloatArray, IntArray, OrderBatch, PairTest, Proposal, View, screen_baskets, screen_pairs
+from simulator import FloatArray, IntArray, OrderBatch, PairTest, Proposal, Rescaled, View, screen_baskets, screen_pairs
 
 
 def logs(prices: FloatArray) -> FloatArray:
     """Log prices, NaN where there is no price or one that has no log."""
     return np.log(prices, out=np.full(prices.shape, np.nan), where=prices > 0.0)
+
+
+def split_lots(lots: IntArray, up: int, down: int) -> IntArray:
+    """What becomes of lots when each *down* become *up*: whole ones, the rest is paid out."""
+    return np.asarray(np.sign(lots) * (np.abs(lots) * up // down))
 
 
 @dataclass
@@ -40,6 +45,10 @@ class Spread:
     def turn(self, side: int, lots: IntArray) -> None:
         """Be held, sold short or only watched from now on."""
         self.side, self.lots, self.since, self.uneven, self.settled = side, lots, 0, 0, False
+
+    def split(self, instrument: int, up: int, down: int) -> None:
+        """Hold *up* lots of an instrument for each *down* of them. What was fitted stands, since it goes by adjusted prices."""
+        self.lots = np.where(np.array(self.members) == instrument, split_lots(self.lots, up, down), self.lots) if self.open else self.lots
 
     @property
     def open(self) -> bool:
@@ -111,8 +120,14 @@ class Pairs:
             remarks += [view.remark(words) for words in self._screen(view)]
         if not len(self.asked):
             self.asked = np.zeros(len(view.symbols), np.int64)
+        for event in view.events:
+            if isinstance(event, Rescaled):
+                i, up, down = event.instrument, event.up, event.down
+                self.asked[i] = split_lots(self.asked[i : i + 1], up, down)[0]
+                for spread in self.spreads:
+                    spread.split(i, up, down)
         late = self.asked != np.array(view.lots, np.int64)
-        marks = view.history("marks", min(self.window, seen)) if self.spreads else np.zeros((0, 0))
+        marks = view.history("marks", min(self.window, seen), adjusted=True) if self.spreads else np.zeros((0, 0))
         fresh = view.ages == 0
         for spread in self.spreads:
             words = [self._legs(view, spread, late), *self._follow(view, spread, logs(marks[:, spread.members]), fresh)]
@@ -122,7 +137,7 @@ class Pairs:
 
     def _screen(self, view: View) -> list[str]:
         """Watch what passes on the past up to this close; what is open stays as it was fitted."""
-        past = logs(view.history("marks", self.formation))
+        past = logs(view.history("marks", self.formation, adjusted=True))
         if self.legs == 2:
             tests = screen_pairs(past, self.level, self.control, self.maxlag, None)
         else:

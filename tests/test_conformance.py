@@ -14,6 +14,7 @@ import pytest
 
 from simulator import DAY, Instrument, PluginError, Proposal, ScenarioError, Tape, View, plugins
 from simulator.conformance import RULES, conforms
+from strategies.blotter import Blotter
 
 SMALL: Final[dict[str, dict[str, Any]]] = {
     "buy_and_hold": {},
@@ -21,8 +22,12 @@ SMALL: Final[dict[str, dict[str, Any]]] = {
     "momentum": {"lookback": 5, "top": 2, "every": 3},
     "one_model": {"horizons": (1, 3, 8), "spreads": (5,), "horizon": 3, "every": 3, "minimum": 20, "refit": 20, "target_window": 10},
     "regime": {"states": 2, "window": 240, "refit": 200, "restarts": 1},
+    "pairs": {"formation": 120, "rescreen": 30, "window": 30, "half_life_min": 1.0, "entry": 1.0, "patience": 9.0, "most": 2},
+    "leveraged_basket": {"window": 20, "every": 10, "slices": 2},
 }
-"""Those built-in strategies that trade on any instruments, with parameters for a short tape."""
+"""The built-in strategies, with parameters for a short tape."""
+MARKET: Final = {"pairs": "cointegrated"}
+"""The markets of those that do not trade on any."""
 
 
 @pytest.mark.parametrize("rule", RULES)
@@ -30,7 +35,22 @@ SMALL: Final[dict[str, dict[str, Any]]] = {
 def test_the_built_in_strategies_conform(name: str, rule: str) -> None:
     entry = next(entry for entry in entry_points(group=plugins.STRATEGIES) if entry.name == name)
     kind = entry.load()
-    conforms(lambda: kind(**SMALL[name]), rule)
+    conforms(lambda: kind(**SMALL[name]), rule, MARKET.get(name, "walks"))
+
+
+ORDERS: Final = "client_id,symbol,quantity,kind,bar\na,A,100,market,3\nb,B,50,market,10\nc,A,-40,market,50\nd,C,70,market,60\n"
+
+
+@pytest.mark.parametrize("rule", sorted(set(RULES) - {"units"}))
+def test_a_list_of_orders_conforms(rule: str, tmp_path: Path) -> None:
+    """But for one rule: its orders are for so many shares, whatever a share is."""
+    (tmp_path / "orders.csv").write_text(ORDERS)
+    conforms(lambda: Blotter(str(tmp_path / "orders.csv")), rule)
+
+
+def test_every_strategy_is_tried() -> None:
+    names = {entry.name for entry in entry_points(group=plugins.STRATEGIES) if entry.dist and entry.dist.name == "tradewind"}
+    assert names == {*SMALL, "blotter"}
 
 
 @dataclass
@@ -119,7 +139,9 @@ def test_the_same_strategy_twice_is_refused() -> None:
         conforms(lambda: one, "determinism")
 
 
-def test_an_unknown_rule_is_refused() -> None:
+def test_an_unknown_rule_or_market_is_refused() -> None:
+    with pytest.raises(ScenarioError, match="no such market 'walk'; did you mean 'walks'"):
+        conforms(InTurn, "causality", "walk")
     with pytest.raises(ScenarioError, match="no such rule 'causalty'; did you mean 'causality'"):
         conforms(InTurn, "causalty")
 

@@ -172,6 +172,10 @@ class Accruals:
         """Whether a new session begins."""
         return bars.tape.days[bars.row] != self._day
 
+    def rests(self) -> bool:
+        """Whether nothing accrues as long as nothing is traded: nothing is short, nothing is owed, and cash earns nothing."""
+        return self.portfolio.cash >= 0.0 and not self._terms.credit and not (self.portfolio.lots < 0).any()
+
     def take(self, bars: Bars) -> Iterator[Event]:
         """Fee and rebate of each short position, in the order of the instruments, and then the interest on cash."""
         first, self._day = self._day, bars.session

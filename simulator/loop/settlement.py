@@ -36,6 +36,10 @@ class Settlement:
         """Whether sales of the bar before are to be noted, or any settle."""
         return bool(self._view.happened(bars.row - 1)) or bool(self._unsettled and self._unsettled[0][0] <= bars.session)
 
+    def rests(self) -> bool:
+        """Whether nothing waits to be settled."""
+        return not self._unsettled
+
     def take(self, bars: Bars) -> Iterator[Event]:
         """Note what the bar before sold, and settle what is due."""
         sold = self._portfolio.proceeds(self._view.happened(bars.row - 1))

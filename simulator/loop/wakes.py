@@ -11,7 +11,8 @@ Besides `on_bars` such a strategy has `wakes()`, which returns one of these cond
 
 It is called at these closes alone, from the first on at which some instrument has all indicators: the run is that of the same strategy that is called
 at every close and returns nothing at all others. Each condition uses what could be known at that close. What lies between is passed over, but for
-bars that meet open orders, that a limit watches, or in which a calendar (corporate actions, settlement, financing) may be due.
+bars that meet open orders, in which a calendar (corporate actions, settlement, financing) may be due, or at whose mark a limit or the margin of the
+account would have something done: these are looked for in compiled code.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from simulator.market.exchanges import Exchange
 from simulator.market.tape import DAY, FIELDS, SECOND, Replay, Tape
 
 if TYPE_CHECKING:
+    from simulator.loop.session import Session
     from simulator.market.indicators import Readings
     from simulator.market.tape import Bars
     from simulator.market.view import View
@@ -201,36 +203,69 @@ class Waking:
         return self.strategy.on_bars(view) if self._awake[view.bars.row] else ()
 
 
-def calls_of(tape: Tape, awake: BoolArray, first: int | None, dated: bool) -> IntArray:
-    """The rows that have to be walked whatever is open: those that wake, from the *first* warm one on.
-
-    Where something is *dated*, they are the first and last of each session too: it falls due with the one, on what stood at the other.
-    """
+def calls_of(awake: BoolArray, first: int | None) -> IntArray:
+    """The rows that have to be walked whatever is open: those that wake, from the *first* warm one on."""
     wanted = awake.copy()
     wanted[: len(wanted) if first is None else first] = False
     if first is not None:
         # There the strategy takes its place.
         wanted[first] = True
-    if dated:
-        starts = np.flatnonzero(tape.sessions[1 : len(tape)] != tape.sessions[: len(tape) - 1]) + 1
-        wanted[starts] = wanted[starts - 1] = True
     return np.flatnonzero(wanted).astype(np.int64)
+
+
+def never() -> bool:
+    """For what goes by sessions and never rests."""
+    return False
+
+
+class Sleep:
+    """How long a session may sleep after a bar, and what is kept meanwhile from mark to mark.
+
+    Where something goes by sessions (calendars, limits on a day's loss), the first and last bars of sessions are walked: what falls due does so with
+    the one, on what stood at the other; unless each of these says that it *rests* now.
+    """
+
+    __slots__ = ("_edges", "_rests", "_session")
+
+    def __init__(self, session: Session, tape: Tape, rests: Sequence[Callable[[], bool]]) -> None:
+        self._session, self._rests = session, rests
+        self._edges: memoryview | None = None
+        if rests:
+            rows, days = np.arange(len(tape)), tape.sessions[: len(tape)]
+            starts = np.flatnonzero(days[1:] != days[:-1]) + 1
+            edges = np.unique(np.concatenate([starts - 1, starts, [len(tape)]]))
+            self._edges = edges[np.searchsorted(edges, rows)].data
+
+    def until(self, row: int, call: int) -> int:
+        """The first of the rows from *row* up to *call* in which something can happen, or *call*."""
+        session = self._session
+        market: Any = session.broker
+        if not market.is_idle:
+            return row
+        if self._edges is not None:
+            # What has just happened is for calendars to note.
+            if session.view.happened(session.view.row):
+                return row
+            if not all(rests() for rests in self._rests):
+                call = min(call, self._edges[row])
+        engine = session.risk
+        return engine.pass_over(session.portfolio, row, call) if engine.watches and row < call else call  # type: ignore[union-attr]  # no switch
 
 
 class Sleeping(Replay):
     """The feed that walks the rows of a full tape in which something can happen, and passes over the others.
 
-    *calls* are the rows to be walked in any case, and *is_asleep* says, after each, whether the next ones can be passed over.
+    *calls* are the rows to be walked in any case, and *sleep* says, after each, which is the next one.
     """
 
-    __slots__ = ("calls", "is_asleep")
+    __slots__ = ("calls", "sleep")
 
-    def __init__(self, plain: Replay, calls: IntArray, is_asleep: Callable[[], bool]) -> None:
+    def __init__(self, plain: Replay, calls: IntArray, sleep: Sleep) -> None:
         self.tape, self.bars, self.end = plain.tape, plain.bars, plain.end
-        self.calls, self.is_asleep = calls, is_asleep
+        self.calls, self.sleep = calls, sleep
 
     def __iter__(self) -> Iterator[Bars]:
-        bars, ats, is_asleep, end = self.bars, self.tape.ats, self.is_asleep, self.end
+        bars, ats, until, end = self.bars, self.tape.ats, self.sleep.until, self.end
         calls = iter([*self.calls[self.calls < end].tolist(), end])
         row, call = 0, next(calls)
         while row < end:
@@ -239,7 +274,7 @@ class Sleeping(Replay):
             row += 1
             while call < row:
                 call = next(calls)
-            if row < call and is_asleep():
-                row = call
+            if row < call:
+                row = until(row, call)
         if end:
             bars.row, bars.closed_at = end - 1, ats[end - 1]

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -45,7 +47,7 @@ def told(done: Sweep) -> Iterator[Part]:
                 yield "warning", done.standing.warning()
         yield "overfitting", disappointing(done)
         yield "beware", f"the best of {len(done.trials):,} trials is better than it will be: it was chosen for what it did here"
-    for why, trials in _failures(done).items():
+    for why, trials in _failures(done):
         yield "failed", f"{why} ({len(trials):,} trial{'s' * (len(trials) > 1)}, such as {', '.join(trials[0].settings)})"
 
 
@@ -76,7 +78,7 @@ def said(name: str, value: float) -> str:
 
 
 def frame(done: Sweep) -> Any:
-    """One row a trial: its number, each key that varies, the figures, how it was run, and why it failed."""
+    """One row a trial: its number, each key of its settings (a number where all of them are), the figures, how it was run, and why it failed."""
     import pandas as pd
 
     figures = next((list(trial.figures) for trial in done.trials if not trial.error), [])
@@ -90,7 +92,12 @@ def frame(done: Sweep) -> Any:
         }
         for trial in done.trials
     ]
-    return pd.DataFrame(rows)
+    table = pd.DataFrame(rows)
+    for key in varying(done):
+        # What is a number for every trial is one in the table.
+        with suppress(ValueError):
+            table[key] = pd.to_numeric(table[key])
+    return table
 
 
 def write(done: Sweep, folder: Path) -> None:
@@ -127,12 +134,14 @@ def _row(trial: Trial, names: Sequence[str]) -> Iterator[str]:
         yield said(name, trial.figures[name])
 
 
-def _failures(done: Sweep) -> dict[str, list[Trial]]:
-    found: dict[str, list[Trial]] = {}
+def _failures(done: Sweep) -> list[tuple[str, list[Trial]]]:
+    """What is wrong, in the words of the first trial of each kind, with all trials of which the same is said but for its numbers."""
+    found: dict[str, tuple[str, list[Trial]]] = {}
     for trial in done.failed:
-        # What is wrong, without the settings that it begins with.
-        found.setdefault(trial.error.partition(": ")[2] or trial.error, []).append(trial)
-    return found
+        # Without the settings that it begins with.
+        why = trial.error.partition(": ")[2] or trial.error
+        found.setdefault(re.sub(r"[-+]?\d[\d.,]*", "0", why), (why, []))[1].append(trial)
+    return list(found.values())
 
 
 def varying(done: Sweep) -> dict[str, list[str]]:
@@ -152,14 +161,16 @@ def page(done: Sweep) -> str:
     parts = [_worth(done), _best(done)]
     parts += [_heat(done, down, across, axes) for k, down in enumerate(keys) for across in keys[k + 1 :]]
     parts += [_stability(done, key, axes[key]) for key in keys]
-    failures = "".join(f"<li>{escape(why)} ({len(trials):,})</li>" for why, trials in _failures(done).items())
+    failures = "".join(
+        f"<li>{escape(why)} ({len(trials):,}, such as {escape(', '.join(trials[0].settings))})</li>" for why, trials in _failures(done)
+    )
     parts.append(f"<section><h2>Trials that failed</h2><ul>{failures}</ul></section>" if failures else "")
     lede = f"{len(done.trials):,} of {done.planned:,} trials, by {escape(done.metric)}. The best of many is better than it will be."
-    head = f"<head>\n{HEAD}\n<title>Sweep</title>\n<style>{STYLE}{OWN_STYLE}</style>\n</head>"
+    title = escape(f"Sweep of {done.name}" if done.name else "Sweep")
+    head = f"<head>\n{HEAD}\n<title>{title}</title>\n<style>{STYLE}{OWN_STYLE}</style>\n</head>"
     body = "\n".join(part for part in parts if part)
-    return (
-        f'<!doctype html>\n<html lang="en">\n{head}\n<body>\n<main>\n<h1>Sweep</h1>\n<p class="lede">{lede}</p>\n{body}\n</main>\n</body>\n</html>\n'
-    )
+    main = f'<main>\n<h1>{title}</h1>\n<p class="lede">{lede}</p>\n{body}\n</main>'
+    return f'<!doctype html>\n<html lang="en">\n{head}\n<body>\n{main}\n</body>\n</html>\n'
 
 
 OWN_STYLE: Final = """

@@ -88,7 +88,8 @@ def facts(walk: Walk) -> dict[str, Any]:
 
 def page(walk: Walk) -> str:
     """The walk as one self-contained page without scripts: the curve of the tested sessions, their figures, and what each fold chose."""
-    head = f"<head>\n{HEAD}\n<title>Walk forward</title>\n<style>{STYLE}</style>\n</head>"
+    title = escape(f"{walk.name}, walked forward" if walk.name else "Walk forward")
+    head = f"<head>\n{HEAD}\n<title>{title}</title>\n<style>{STYLE}</style>\n</head>"
     lede = f"{len(walk.folds):,} folds, chosen by {escape(walk.metric)}; {len(walk.returns):,} sessions that had no part in the choice."
     figures = "".join(
         f"<tr><th>{escape(name.replace('_', ' '))}</th><td>{escape(said(name, value))}</td></tr>" for name, value in walk.figures.items()
@@ -106,7 +107,7 @@ def page(walk: Walk) -> str:
         f'<section><h2>Folds</h2><div class="wide"><table><thead><tr>{heads}</tr></thead><tbody>{rows}</tbody></table></div></section>',
     ]
     body = "\n".join(part for part in parts if part)
-    main = f'<main>\n<h1>Walk forward</h1>\n<p class="lede">{lede}</p>\n{body}\n</main>'
+    main = f'<main>\n<h1>{title}</h1>\n<p class="lede">{lede}</p>\n{body}\n</main>'
     return f'<!doctype html>\n<html lang="en">\n{head}\n<body>\n{main}\n</body>\n</html>\n'
 
 

@@ -16,6 +16,7 @@ from simulator.book.portfolio import Portfolio
 from simulator.errors import PluginError
 from simulator.kernels import batches, rules
 from simulator.kernels.rules import permit
+from simulator.kernels.watches import quiet_until
 from simulator.market.tape import SECOND
 from simulator.ports import Broker
 from simulator.risk.limits import Account, Limits
@@ -82,7 +83,7 @@ class RiskEngine:
         leverage = account.leverage_max if account.kind == "margin" else inf
         self.maxima = np.array([limits.gross_max, limits.net_max, limits.name_max, limits.notional_max, leverage])
         self._bounds = tuple(self.maxima.tolist())
-        self._daily = limits.daily_loss_max < inf or limits.resume_after is not None
+        self._daily = limits.goes_by_session
         self.watches = limits.drawdown_max < inf or limits.daily_loss_max < inf or bool(limits.drawdown_ladder)
         self.halted = self.acting = self._reducing = False
         # What looks at groups, betas and volumes, where a limit does; how many rungs of the drawdown ladder equity has fallen.
@@ -116,6 +117,26 @@ class RiskEngine:
         if self._daily and not (equity >= self.day_floor) and not self.halted:
             return self._halt(Measure.DAILY_LOSS, equity, self.day_floor)
         return NOTHING
+
+    def pass_over(self, portfolio: Portfolio, first: int, end: int) -> int:
+        """The first of the rows from *first* up to *end* whose mark has to be watched, or *end*. None begins a session that a limit goes by.
+
+        What is kept from mark to mark is brought up to there, as if `watch` had been called each time, while nothing is booked.
+        """
+        return self._pass_over(portfolio, first, end, False, 0.0, True)
+
+    def _pass_over(self, portfolio: Portfolio, first: int, end: int, called: bool, rate: float, watched: bool) -> int:
+        ladder = self.limits.drawdown_ladder
+        fall = ladder[self._rung][0] if self._rung < len(ladder) else self.limits.drawdown_max
+        # Compiled code takes a whole number for another type.
+        of_equity = self.halted, self._rung > 0, float(self.peak), float(fall), float(self.floor), float(self.day_floor)
+        marks = portfolio.bars.tape.panel_marks
+        row, peak, floor, last = quiet_until(
+            portfolio.cash, portfolio.receivable, portfolio.sizes, marks, first, end, called, float(rate), watched, *of_equity
+        )
+        if watched and row > first:
+            self.peak, self.floor, self.last_equity = peak, floor, last
+        return row
 
     def _turn(self, day: int, equity: float) -> tuple[Event, ...]:
         """A new session: yesterday's last equity is what today's loss counts from, and a halt may have served its time."""

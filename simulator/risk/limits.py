@@ -77,6 +77,11 @@ class Limits:
             raise ScenarioError(f"risk.on_halt must be 'freeze', 'cancel' or 'flatten', was {self.on_halt!r}")
 
     @property
+    def goes_by_session(self) -> bool:
+        """Whether a limit counts from the end of the last session, or a halt counts sessions."""
+        return self.daily_loss_max < inf or self.resume_after is not None
+
+    @property
     def looks_closer(self) -> bool:
         """Whether any limit is set that looks at groups, betas or volumes for each order."""
         return self.group_max < inf or self.beta_max < inf or self.exit_days_max < inf

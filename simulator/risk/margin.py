@@ -180,6 +180,12 @@ class MarginEngine(RiskEngine):
             self.acting = True
         return tuple(found) if found else NOTHING
 
+    def pass_over(self, portfolio: Portfolio, first: int, end: int) -> int:
+        """As any engine's; and where margin may be short, or shares are recalled, there is no passing over."""
+        if self.bankrupt or (self._limited and any(portfolio.lots)):
+            return first
+        return self._pass_over(portfolio, first, end, True, self._rate_max, self._limits_watch)
+
     def _standing_lots(self, instrument: int) -> int:
         """Lots that orders of ours will still trade in an instrument."""
         left = 0

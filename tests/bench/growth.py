@@ -6,22 +6,42 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
+import numpy as np
 from rich.table import Table
-from workloads import CASH, PAIRS, PANEL_CASH, TARIFF, W3, WORKS, Cross, Woken, best_of, calibration, minutes, momentum, panel, tape_of
+from workloads import (
+    CASH,
+    MINUTE,
+    PAIRS,
+    PANEL_CASH,
+    TARIFF,
+    W3,
+    WORKS,
+    Cross,
+    Empty,
+    Woken,
+    best_of,
+    calibration,
+    minutes,
+    momentum,
+    panel,
+    peak_mib,
+    tape_of,
+)
 
-from simulator import DAY, Account, Proposal, View, simulate
+from simulator import DAY, Account, Instrument, Limits, Margin, Proposal, Tape, View, simulate
 
 
 class Grown(NamedTuple):
-    """One size of one dimension: seconds in all, and of one *unit* of it."""
+    """One size of one dimension: seconds in all, and of one *unit* of it; and the most memory so far, in MiB, where that is of interest."""
 
     dimension: str
     size: int
     seconds: float
     unit: str
     each: float
+    peak: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -34,13 +54,34 @@ class Several:
         return [view.order(-1 if view.lots[i] else 1, i) for i in range(self.count)]
 
 
+MANY: Final = 10_000_000
+"""So many bars are made with few copies, and run once."""
+
+
+def walk(count: int) -> Tape:
+    """A walk of minute closes in which nothing else happens: a column, not five, since 100 million bars are 0.8 GB a column."""
+    close = np.random.Generator(np.random.PCG64(7)).standard_normal(count)
+    close *= 0.0005
+    np.cumsum(close, out=close)
+    np.exp(close, out=close)
+    close *= 100.0
+    np.round(close, 6, out=close)
+    return Tape.of([Instrument("S0")], np.arange(1, count + 1) * MINUTE, close, close, close, close, interval=MINUTE)
+
+
 def grown(bars: tuple[int, ...], widths: tuple[int, ...]) -> Iterator[Grown]:
     """The cost of each size, CPU, the best of three; of workers it is wall time."""
+    works = {"bars, W4": Empty(), "bars, W1": Cross(), "bars, W1 with wake-ups": Woken(), "bars, W1 with wake-ups, on margin": Woken()}
     for count in bars:
-        tape = minutes(count)
-        for name, strategy in (("bars, W1", Cross()), ("bars, W1 with wake-ups", Woken())):
-            seconds, _ = best_of(lambda t=tape, s=strategy: simulate(t, s, broker=TARIFF, account=Account(CASH)).equity, 3)
-            yield Grown(name, count, seconds, "bar", seconds / count)
+        tape = minutes(count) if count < MANY else walk(count)
+        for name, strategy in works.items():
+            if count >= 10 * MANY and not isinstance(strategy, Empty):
+                continue
+            margin = Margin() if "margin" in name else None
+            run = lambda t=tape, s=strategy, m=margin: simulate(t, s, broker=TARIFF, account=Account(CASH), margin=m).equity  # noqa: E731
+            seconds, _ = best_of(run, 3 if count < MANY else 1)
+            yield Grown(name, count, seconds, "bar", seconds / count, peak_mib())
+        del tape
     for width in widths:
         tape = tape_of(panel(252, width), DAY)
         seconds, _ = best_of(lambda t=tape, w=width: simulate(t, momentum(max(w, 10)), broker=TARIFF, account=Account(PANEL_CASH)).equity, 3)
@@ -73,15 +114,15 @@ def shared(rounds: int) -> dict[int, float]:
 
 def table(large: bool) -> Table:
     """The growth of all, with how many times as much as the size before each costs; *large* ones take minutes."""
-    found = Table("what grows", "size", "seconds", "each", "of the size before", title=f"growth (calibration {calibration():.1f} ns)")
+    found = Table("what grows", "size", "seconds", "each", "of the size before", "peak", title=f"growth (calibration {calibration():.1f} ns)")
     for column in found.columns[1:]:
         column.justify = "right"
-    bars = (100_000, 1_000_000) + ((10_000_000,) if large else ())
+    bars = (100_000, 1_000_000) + ((MANY, 10 * MANY) if large else ())
     last: dict[str, Grown] = {}
-    for one in grown(bars, (10, 100, 500, 2_000) + ((5_000,) if large else ())):
+    for one in grown(bars, (1, 10, 100, 500, 2_000) + ((5_000,) if large else ())):
         before = last.get(one.dimension)
         ratio = f"{one.seconds / before.seconds:.2f}x" if before else ""
         each = f"{one.each * 1e9:,.0f} ns a {one.unit}" if one.each < 1e-5 else f"{one.each * 1e6:,.0f} us a {one.unit}"
-        found.add_row(one.dimension, f"{one.size:,}", f"{one.seconds:.3f}", each, ratio)
+        found.add_row(one.dimension, f"{one.size:,}", f"{one.seconds:.3f}", each, ratio, f"{one.peak:,.0f} MiB" if one.peak else "")
         last[one.dimension] = one
     return found

@@ -24,6 +24,7 @@ from simulator import (
     Indicator,
     Instrument,
     Limits,
+    Margin,
     PluginError,
     Proposal,
     ScenarioError,
@@ -34,6 +35,7 @@ from simulator import (
     sma,
 )
 from simulator.assembly import assemble, drive
+from simulator.loop.journal import FORCED
 from simulator.loop.session import step
 from simulator.loop.wakes import Sleeping, Wake
 from simulator.market.exchanges import Exchange
@@ -46,6 +48,16 @@ CONDITIONS: list[tuple[Wake, ...]] = [
     (EveryBars(7), Crossing("trend")),
     (EveryBars(1),),
 ]
+
+
+WATCHED: list[dict[str, Any]] = [
+    {},
+    {"drawdown_max": 0.02},
+    {"drawdown_max": 0.01, "on_halt": "flatten", "resume_after": 2},
+    {"daily_loss_max": 0.005, "resume_after": 1},
+    {"drawdown_max": 0.05, "drawdown_ladder": ((0.005, 1.0), (0.01, 0.3))},
+]
+MARGINS = [None, Margin(maintenance_long=0.8, maintenance_short=0.9)]
 
 
 @dataclass
@@ -103,16 +115,19 @@ def rows_by_hand(condition: Wake, tape: Tape, columns: dict[str, Any]) -> set[in
 
 
 @settings(suppress_health_check=[HealthCheck.too_slow])
-@given(random_cases(), st.sampled_from(CONDITIONS), st.sampled_from(["", "margin", "cash"]))
-def test_a_sleeper_is_the_strategy_that_is_called_at_every_bar(case: Case, conditions: tuple[Wake, ...], financed: str) -> None:
-    """Byte for byte, with open orders, latency, schedules, limits, halts, financing, settlement, missing bars and every timing."""
+@given(random_cases(), st.sampled_from(CONDITIONS), st.sampled_from(["", "margin", "cash"]), st.sampled_from(WATCHED), st.sampled_from(MARGINS))
+def test_a_sleeper_is_the_strategy_that_is_called_at_every_bar(
+    case: Case, conditions: tuple[Wake, ...], financed: str, watched: dict[str, Any], margin: Margin | None
+) -> None:
+    """Byte for byte, with open orders, latency, schedules, limits, halts, margin calls, financing, settlement, missing bars and every timing."""
     tape = case.tape()
     plainly = Sleeper(case, conditions, [])
     readings = Readings(tape, plainly.indicators())
     readings.catch_up()
     columns = {"close": tape.close, **{name: readings.column(name) for name in readings.names}}
     rows = set().union(*(rows_by_hand(condition, tape, columns) for condition in conditions))
-    terms: dict[str, Any] = {"account": case.owner(), "limits": case.limits, "financing": Financing() if financed else None}
+    limits = replace(case.limits, **watched)
+    terms: dict[str, Any] = {"account": case.owner(), "limits": limits, "margin": margin, "financing": Financing() if financed else None}
     if financed:
         terms["account"] = replace(case.owner(), kind=financed, settlement_days=2 if financed == "cash" else 0)
     asleep = simulate(tape, plainly, broker=case.broker(), **terms)
@@ -124,19 +139,55 @@ def test_a_sleeper_is_the_strategy_that_is_called_at_every_bar(case: Case, condi
     assert grown.hash == awake.hash
 
 
-def walked(conditions: tuple[Wake, ...], rows: int = 60, **terms: Any) -> int:
-    """How many bars the loop went through."""
-    tape = daily(*[flat(100.0)] * rows)
+@dataclass
+class Leveraged:
+    """Goes for twice its equity, or as much short, in two instruments at random, at every 25th bar."""
+
+    seed: int
+    asleep: bool = True
+
+    def __post_init__(self) -> None:
+        if self.asleep:
+            self.wakes = lambda: EveryBars(25)
+
+    def on_bars(self, view: View) -> Proposal:
+        if view.row % 25:
+            return ()
+        first = float(np.random.default_rng([self.seed, view.row]).choice([-0.9, -0.4, 0.0, 0.9, 1.5]))
+        return view.rebalance(np.array([first, 1.9 - abs(first)]))
+
+
+@pytest.mark.parametrize("watched", WATCHED)
+def test_who_sleeps_is_called_for_margin_at_the_same_closes(watched: dict[str, Any]) -> None:
+    """Twenty accounts with debts through 250 wild days: the same journals, with margin calls, halts and ruin, and interest where it is owed."""
+    called = 0
+    for seed in range(20):
+        steps = np.random.default_rng(seed).normal(0.0, 0.04, (250, 2))
+        close = 100.0 * np.exp(np.cumsum(steps, axis=0))
+        tape = Tape.of([Instrument("A"), Instrument("B")], np.arange(1, 251) * DAY, close, close, close, close, close * 1e6, interval=DAY)
+        terms: dict[str, Any] = {"account": Account(1e5), "margin": Margin(), "limits": Limits(**watched)}
+        terms["financing"] = Financing(debit=0.05 * (seed % 2), borrow=0.0)
+        asleep, awake = (simulate(tape, Leveraged(seed, sleeps), broker=plain(), **terms) for sleeps in (True, False))
+        assert asleep.hash == awake.hash
+        assert asleep.equity.tobytes() == awake.equity.tobytes()
+        called += int((awake.journal_table()["kind"] == FORCED).any())
+    assert called > 0 or "drawdown_max" in watched
+
+
+def walked(conditions: tuple[Wake, ...], closes: dict[int, float] | None = None, lots: int = 5, **terms: Any) -> list[int]:
+    """Which bars the loop goes through, of sixty at 100 but for these *closes*; so many *lots* are bought after the eleventh."""
+    prices = [(closes or {}).get(row, 100.0) for row in range(60)]
+    tape = daily(*(flat(price) for price in prices))
 
     class Quiet:
         def wakes(self) -> tuple[Wake, ...]:
             return conditions
 
         def on_bars(self, view: View) -> Proposal:
-            return [view.order(5)] if view.row == 10 else ()
+            return [view.order(lots)] if view.row == 10 else ()
 
     session, feed = assemble(tape, Quiet(), broker=plain(), **terms)
-    return len(_counted(session, feed))
+    return _counted(session, feed)
 
 
 def _counted(session: Any, feed: Any) -> list[int]:
@@ -151,13 +202,38 @@ def _counted(session: Any, feed: Any) -> list[int]:
     return seen
 
 
-def test_the_loop_sleeps_between_wake_ups() -> None:
-    """Six rows wake it, and the order of row 10 is met by row 11."""
-    assert walked((EveryBars(10),)) == 7
+ASLEEP = [0, 10, 11, 20, 30, 40, 50]
+SMALL = Account(1_000.0)
 
 
-def test_a_limit_that_watches_every_close_keeps_the_loop_awake() -> None:
-    assert walked((EveryBars(10),), limits=Limits(drawdown_max=0.5)) == 60
+@pytest.mark.parametrize("terms", [{}, {"limits": Limits(drawdown_max=0.5)}, {"margin": Margin()}])
+def test_the_loop_sleeps_between_wake_ups(terms: dict[str, Any]) -> None:
+    """Six rows wake it, and the order of row 10 is met by row 11. What is watched is watched asleep."""
+    assert walked((EveryBars(10),), **terms) == ASLEEP
+
+
+def test_where_nothing_is_owed_nothing_accrues_and_the_loop_sleeps() -> None:
+    """Row 12 is there for calendars to note the fill of row 11."""
+    assert walked((EveryBars(10),), margin=Margin(), financing=Financing()) == sorted([*ASLEEP, 12])
+
+
+def test_what_goes_by_sessions_keeps_the_loop_awake() -> None:
+    """Interest on what is owed, or earned, and the loss of a day: each bar is a session."""
+    assert walked((EveryBars(10),), lots=15, account=SMALL, financing=Financing()) == [0, *range(10, 60)]
+    assert walked((EveryBars(10),), financing=Financing(credit=0.01)) == list(range(60))
+    assert walked((EveryBars(10),), limits=Limits(daily_loss_max=0.5)) == list(range(60))
+
+
+def test_the_close_at_which_a_limit_trips_is_walked() -> None:
+    """900 is no drawdown of more than 10 % from 1,000, but from the 1,050 that were slept through."""
+    limits = Limits(drawdown_max=0.1, on_halt="freeze")
+    assert walked((EveryBars(10),), {14: 110.0, 17: 80.0}, account=SMALL, limits=limits) == sorted([*ASLEEP, 17])
+    assert walked((EveryBars(10),), {17: 80.0}, account=SMALL, limits=limits) == ASLEEP
+
+
+def test_the_close_at_which_margin_is_short_is_walked() -> None:
+    """15 shares of which 500 are owed: at 44 there are 160, of 660, and 25 % of them are needed. What is sold is sold at the next bar."""
+    assert walked((EveryBars(10),), {17: 44.0}, lots=15, account=SMALL, margin=Margin()) == sorted([*ASLEEP, 17, 18])
 
 
 @pytest.mark.parametrize("condition", [Crossing("trend"), Crossing("close", 100.0), EveryBars(3)])

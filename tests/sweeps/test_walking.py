@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from sweeping import scenario
 from typer.testing import CliRunner
 
 import simulator
@@ -16,27 +17,13 @@ from simulator.desks import Span
 from simulator.errors import ScenarioError
 from simulator.report import ledger, metrics, walks
 
-TEXT = """
-[feed]
-kind = "walks"
-bars = 300
-[strategy]
-name = "moving_average_cross"
-[account]
-cash = 100_000.0
-[financing]
-debit = 0.0
-"""
-
 SETTINGS = sweeps.grid([sweeps.axis("strategy.fast=3,5,8"), sweeps.axis("strategy.slow=15,25")])
 CUT = walking.Folds(100, 60, 5)
 
 
 @pytest.fixture
 def source(tmp_path: Path) -> Path:
-    path = tmp_path / "small.toml"
-    path.write_text(TEXT)
-    return path
+    return scenario(tmp_path)
 
 
 def test_folds_follow_one_another_and_the_last_may_be_shorter() -> None:
