@@ -295,12 +295,13 @@ def execute(
 
 
 class Parent:
-    """An order that is cut in time: lots not yet filled, lots lost with children that ended, its bill, and its process."""
+    """An order that is cut in time from *start* on: lots not yet filled, lots lost with children that ended, its bill, and its process."""
 
-    __slots__ = ("bill", "children", "lost", "order", "process", "remaining")
+    __slots__ = ("bill", "children", "lost", "order", "process", "remaining", "schedule", "start")
 
-    def __init__(self, order: Order) -> None:
+    def __init__(self, order: Order, schedule: Schedule, start: int) -> None:
         self.order, self.remaining, self.lost = order, order.lots, 0
+        self.schedule, self.start = schedule, start
         self.children: list[int] = []
         self.bill = Bill()
         self.process: simpy.Process | None = None
@@ -328,9 +329,9 @@ class Parents:
         if bell is not None:
             bell.succeed()
 
-    def begin(self, order: Order) -> Parent:
+    def begin(self, order: Order, schedule: Schedule, start: int) -> Parent:
         """From here on this order is one of them."""
-        parent = self.open[order.id] = Parent(order)
+        parent = self.open[order.id] = Parent(order, schedule, start)
         return parent
 
     def adopt(self, child: int, parent: Parent) -> None:

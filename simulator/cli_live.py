@@ -214,6 +214,7 @@ def screen() -> Iterator[Callable[[LiveSession], None] | None]:
             nonlocal last
             if WallClock.seconds() - last > 0.25:
                 last = WallClock.seconds()
-                shown.update(panel(live.session, newest(live.rows, (FILL, HALT)), live.status.lines(last), live.status.peak), refresh=True)
+                seen = panel(live.session, newest(live.rows, (FILL, HALT)), live.status.lines(last), live.status.peak, live.due)
+                shown.update(seen, refresh=True)
 
         yield watch

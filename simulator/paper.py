@@ -6,9 +6,11 @@ traded in it. Every bar of either kind is in the journal file (loop.recording), 
 
 from __future__ import annotations
 
+import gc
 import json
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from math import inf
 from pathlib import Path
@@ -19,6 +21,7 @@ from typing import IO, Any, Final
 import numpy as np
 
 from simulator import assembly, scenarios
+from simulator.book.orders import Due
 from simulator.errors import DataError, ScenarioError
 from simulator.feeds.live import LOOK_SECONDS, BarMessage, Gathering, Ignored, Row, Said, Source, parse, parse_trade
 from simulator.loop import recording
@@ -130,6 +133,9 @@ class LiveSession:
             if k >= self.first:
                 self._step()
         guard.seconds = terms.strategy_seconds
+        self._switch, self._killed = FileSwitch(assembly.kill_file(path)), False
+        self.due: list[Due] = []
+        self._told, self._behind, self._ran_at = 0, FOREVER, 0.0
         self._recording.found = recording.Recorded([], self.first, [], b"")
         self.gathering = Gathering(self.tape)
 
@@ -172,13 +178,47 @@ class LiveSession:
         """Take the bars of one instant through the system, and have them and all that they caused on the disk."""
         if not self.tape.rows:
             self._begin(row.opened_at)
+        elif self._behind < FOREVER:
+            self._look(row.closed_at - 1)
+        self.due, self._told = [], 0
         self._recording.bar(*row, live=True)
         self._append(*row)
         self._step()
         self._recording.commit()
         self.status.bars += 1
         self.status.peak = max(self.status.peak, self.session.portfolio.equity)
-        self.status.lag_seconds = (WallClock.wall() - row.closed_at) / 1e9
+        self._behind, self._ran_at = WallClock.wall() - row.closed_at, WallClock.seconds()
+        self.status.lag_seconds = self._behind / 1e9
+
+    @property
+    def now(self) -> int:
+        """What time it is for the feed, in UTC nanoseconds: that of the wall, or where the last bar was of the past already, the time since then on
+        top of its close. 0 before the first bar.
+        """
+        if self._behind == FOREVER:
+            return 0
+        if 0 <= self._behind <= self.tape.interval:
+            return WallClock.wall()
+        return self.reached + int((WallClock.seconds() - self._ran_at) * SECOND)
+
+    def beat(self) -> None:
+        """What happens between bars, by the wall clock: what is under way arrives, schedules send their slices, orders live their time.
+
+        It is told now (`due`, and the log), and in the session it counts with the bar that comes next, as in a replay. So does a kill switch.
+        """
+        if self._behind < FOREVER:
+            self._look(self.now)
+        if self._switch.thrown(self.reached) != self._killed:
+            self._killed = not self._killed
+            self.say("kill", f"{self._switch.path} is {'there: trading halts with' if self._killed else 'gone: trading goes on with'} the next bar")
+        self._recording.tidy()
+
+    def _look(self, at: int) -> None:
+        if hasattr(self.session.broker, "ahead"):
+            self.due = self.session.broker.ahead(at)
+            for due in self.due[self._told :]:
+                self._log.write(due.at, due.kind, due.words)
+            self._told = len(self.due)
 
     def say(self, kind: str, words: str) -> None:
         """Put something about the feed into journal and log."""
@@ -247,13 +287,25 @@ def paper(
         live.status.heard_at = WallClock.seconds()
         thread.start()
         try:
-            _listened(live, queue, terms, stopping, watch)
+            with _unhurried_collection():
+                _listened(live, queue, terms, stopping, watch)
         finally:
             ended.set()
             thread.join(5.0)
         if live.status.over:
             journal.finish(live.tape.digest(), len(live.tape))
         return _result(scenario, live.session, live.tape, journal.memory), live.status
+
+
+@contextmanager
+def _unhurried_collection() -> Iterator[None]:
+    """What is there by now stays: the garbage collector need not look at it again, which would hold up a bar for tens of milliseconds."""
+    gc.collect()
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
 
 
 def _listen(source: Source, queue: Queue[Any], live: LiveSession, ended: Event) -> None:
@@ -275,7 +327,7 @@ def _listen(source: Source, queue: Queue[Any], live: LiveSession, ended: Event) 
 
 def _listened(live: LiveSession, queue: Queue[Any], terms: Terms, stopping: Event, watch: Callable[[LiveSession], None] | None) -> None:
     """The loop around the loop: bars when they come, and a heartbeat while none does."""
-    status, waiting_since, gap = live.status, 0.0, False
+    status, waiting_since, beaten_at, gap = live.status, 0.0, 0.0, False
     while not stopping.is_set() and not status.over:
         try:
             item = queue.get(timeout=LOOK_SECONDS)
@@ -315,6 +367,9 @@ def _listened(live: LiveSession, queue: Queue[Any], terms: Terms, stopping: Even
         patient = live.gathering.is_waiting and (now - waiting_since <= terms.grace_seconds or not queue.empty())
         if live.gathering.is_waiting and not patient and live.gathering.is_due(WallClock.wall() - int(terms.grace_seconds * SECOND)):
             live.run(live.gathering.let_go())
+        if item is None or now - beaten_at > LOOK_SECONDS:
+            beaten_at = now
+            live.beat()
         if watch:
             watch(live)
 
