@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from math import inf
 from pathlib import Path
 from threading import Event, Thread
@@ -24,7 +25,8 @@ from simulator import SimulatorError, load
 from simulator.assembly import run
 from simulator.cli import app
 from simulator.feeds.live import messages_of, parse
-from simulator.feeds.live_websocket import Login, Websocket, shown
+from simulator.feeds.live_backfill import Login, backfill_of, shown
+from simulator.feeds.live_websocket import Websocket
 from simulator.feeds.player import Player
 from simulator.loop import recording
 from simulator.loop.clocks import PacedClock
@@ -44,17 +46,21 @@ from pathlib import Path
 from simulator import load
 from simulator.assembly import run
 from simulator.cli import app
-from simulator.feeds.live_websocket import Login, Websocket
+from simulator.feeds.live_backfill import Login, backfill_of
+from simulator.feeds.live_websocket import Websocket
+from simulator.market.tape import DAY
 from simulator.paper import paper
 
-scenario = load("walks", {settings})
+scenario, login = load("walks", {settings}), Login("", "")
 symbols = tuple(run(scenario).tape.index)
 for line in sys.stdin:
     place, port = line.split()
     child = os.fork()
     if not child:
         try:
-            paper(scenario, Websocket("ws://127.0.0.1:" + port, symbols, Login("", ""), daily=True), Path(place), resume=Path(place).exists())
+            url = "ws://127.0.0.1:" + port
+            source = Websocket(url, symbols, login, daily=True, backfill=backfill_of(url, "", symbols, login, DAY, 0))
+            paper(scenario, source, Path(place), resume=Path(place).exists())
         except BaseException as error:
             print(repr(error), file=sys.stderr, flush=True)
             os._exit(1)
@@ -70,7 +76,8 @@ def fast(tape: Tape, **given: Any) -> Player:
 
 
 def to(player: Player, tape: Tape, seed: int = 0) -> Websocket:
-    return Websocket(f"ws://127.0.0.1:{player.port}", tuple(tape.index), Login("k", "s"), daily=True, seed=seed)
+    url, symbols, login = f"ws://127.0.0.1:{player.port}", tuple(tape.index), Login("k", "s")
+    return Websocket(url, symbols, login, daily=True, backfill=backfill_of(url, "", symbols, login, tape.interval, seed), seed=seed)
 
 
 def soon(what: Callable[[], bool], seconds: float = 30.0) -> None:
@@ -78,6 +85,10 @@ def soon(what: Callable[[], bool], seconds: float = 30.0) -> None:
     while not what():
         assert time.monotonic() < end, "waited in vain"
         time.sleep(0.002)
+
+
+def has_begun(path: Path) -> bool:
+    return recording.has_bars(path) and bool(recording.read(path).bars)
 
 
 @pytest.mark.parametrize("name", ["walks", *(["pairs", "two_regimes", "one_model", "leveraged_basket"] if NIGHTLY else [])])
@@ -159,6 +170,8 @@ def test_a_session_that_is_killed_again_and_again_ends_with_the_journal_of_one_t
                     stdin.flush()
                     child = int(stdout.readline())
                     if not player.over:
+                        # A session begins at its first bar.
+                        soon(partial(has_begun, path))
                         time.sleep(float(rng.uniform(0.05, 0.5)))
                         os.kill(child, signal.SIGKILL)
                     stdin.write("\n")
