@@ -136,6 +136,8 @@ class LiveSession:
         self._switch, self._killed = FileSwitch(assembly.kill_file(path)), False
         self.due: list[Due] = []
         self._told, self._behind, self._ran_at = 0, FOREVER, 0.0
+        # The last close of which a bar was seen before a connection that does not tell what was missed.
+        self._seen = 0
         self._recording.found = recording.Recorded([], self.first, [], b"")
         self.gathering = Gathering(self.tape)
 
@@ -168,6 +170,12 @@ class LiveSession:
         if ignored is not None:
             self.ignore(ignored)
 
+    def connect(self, *, backfilled: bool) -> None:
+        """There is a new connection. What waited comes again, whole, where it is *backfilled*; else what was missed does not come."""
+        if backfilled:
+            self.gathering.forget()
+        self._seen = 0 if backfilled else self.gathering.reached
+
     def _bar(self, message: Mapping[str, Any]) -> BarMessage:
         """The bar in a message. That of a day is told again and again while the day goes on."""
         bar = parse(message, self.tape)
@@ -185,6 +193,10 @@ class LiveSession:
         self._append(*row)
         self._step()
         self._recording.commit()
+        if self._seen and row.closed_at > self._seen:
+            if row.opened_at > self._seen:
+                self.say("gap", f"bars between {self._seen} and {row.opened_at} are not known, and do not come")
+            self._seen = 0
         self.status.bars += 1
         self.status.peak = max(self.status.peak, self.session.portfolio.equity)
         self._behind, self._ran_at = WallClock.wall() - row.closed_at, WallClock.seconds()
@@ -327,7 +339,7 @@ def _listen(source: Source, queue: Queue[Any], live: LiveSession, ended: Event) 
 
 def _listened(live: LiveSession, queue: Queue[Any], terms: Terms, stopping: Event, watch: Callable[[LiveSession], None] | None) -> None:
     """The loop around the loop: bars when they come, and a heartbeat while none does."""
-    status, waiting_since, beaten_at, gap = live.status, 0.0, 0.0, False
+    status, waiting_since, beaten_at = live.status, 0.0, 0.0
     while not stopping.is_set() and not status.over:
         try:
             item = queue.get(timeout=LOOK_SECONDS)
@@ -339,10 +351,7 @@ def _listened(live: LiveSession, queue: Queue[Any], terms: Terms, stopping: Even
         if isinstance(item, Said):
             status.connected = item.kind in ("connected", "over")
             if item.kind == "connected":
-                if item.backfilled:
-                    # It comes again, whole.
-                    live.gathering.forget()
-                gap = not item.backfilled and bool(live.reached)
+                live.connect(backfilled=item.backfilled)
             if item.kind == "over":
                 if live.gathering.is_waiting:
                     live.run(live.gathering.let_go())
@@ -354,11 +363,8 @@ def _listened(live: LiveSession, queue: Queue[Any], terms: Terms, stopping: Even
                 live.say("heard", "the feed speaks again")
             status.heard_at = now
             for message in item:
-                before, at, waited = live.reached, live.tape.rows, live.gathering.is_waiting
+                at, waited = live.tape.rows, live.gathering.is_waiting
                 live.hear(message)
-                if gap and live.tape.rows > at and live.tape.starts[at] > before:
-                    gap = False
-                    live.say("gap", f"bars between {before} and {live.tape.starts[at]} are not known, and do not come")
                 if not waited or live.tape.rows > at or message["T"] == "t":
                     waiting_since = now
         elif not status.silent and now - status.heard_at > terms.silent_seconds:

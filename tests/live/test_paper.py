@@ -7,6 +7,7 @@ import json
 import os
 import sqlite3
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from threading import Event, Thread
 from typing import Any
@@ -183,6 +184,15 @@ def test_a_drop_that_cannot_be_filled_is_one_gap_each(tmp_path: Path) -> None:
     paper(scenario, Given(frames), tmp_path / "j")
     assert kinds(tmp_path / "j") == ["gap"] * (drops - 1)
     assert_replays(tmp_path / "j", tmp_path / "out")
+
+
+def test_a_connection_that_is_back_before_anything_was_missed_leaves_no_gap(tmp_path: Path) -> None:
+    """Nor does what comes after a night, bars later."""
+    clean = frames_of(run(WALKS).tape, end=20)
+    paper(WALKS, Given([*clean[:6], Said("lost"), Said("connected"), *clean[6:]]), tmp_path / "j")
+    assert clean[6][0]["t"] == clean[5][0]["e"]
+    assert any(frame[0]["t"] > before[0]["e"] for before, frame in pairwise(clean[6:]))
+    assert kinds(tmp_path / "j") == []
 
 
 def test_the_bar_of_a_day_that_is_not_over_waits_for_its_end(tmp_path: Path) -> None:
