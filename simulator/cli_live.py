@@ -79,6 +79,7 @@ def paper(
             ("fills", f"{len(result.fills):,}"),
             ("equity", f"{result.equity[-1]:,.2f} from {result.cash_start:,.2f}" if result.rows else f"{result.cash_start:,.2f}"),
             ("feed", ", ".join(f"{kind}: {count:,}" for kind, count in sorted(status.counts.items())) or "said nothing"),
+            *([("", f"never connected: {status.why}")] if status.why and not status.counts["connected"] else []),
             *([("halted", status.failed)] if status.failed else []),
             ("journal", str(file)),
         ],
@@ -86,11 +87,11 @@ def paper(
     if not status.over:
         given = [f"--set={setting}" for setting in settings or ()]
         given += [
-            *([f"--backfill={backfill}"] if backfill else []),
+            *([f"--backfill={without_password(backfill)}"] if backfill else []),
             *(["--trades"] if trades else []),
             *([f"--stale={stale:g}"] if stale != 10.0 else []),
         ]
-        again = join(["tradewind", "paper", source, f"--feed={feed}", f"--journal={file}", "--resume", *given])
+        again = join(["tradewind", "paper", source, f"--feed={without_password(feed)}", f"--journal={file}", "--resume", *given])
         console.print(f"to go on: {again}", soft_wrap=True)
     if status.failed:
         raise typer.Exit(STRATEGY_HALTED)
@@ -166,8 +167,20 @@ def writing(path: Path) -> Iterator[IO[str]]:
 
 def source_of(url: str, tape: Tape, seed: int, *, trades: bool = False, backfill: str = "") -> Source:
     """The live feed at a URL, a path, or "-", of the instruments of *tape*; *backfill* is where a websocket feed asks for what it missed."""
-    from simulator.feeds.live import Lines
+    from urllib.parse import urlsplit
 
+    from simulator.feeds.live import Lines
+    from simulator.feeds.live_backfill import shown
+
+    if "://" in url:
+        try:
+            known = urlsplit(url).scheme in ("ws", "wss", "redis") and urlsplit(url).hostname and (urlsplit(url).port or True)
+        except ValueError:
+            known = False
+        if not known:
+            raise ScenarioError(
+                f"--feed must be like ws://host:port, wss://host/path or redis://host:port/0?stream=NAME, a file, or -, was {shown(url)!r}"
+            )
     if url.startswith(("ws://", "wss://")):
         from simulator.feeds.live_backfill import backfill_of
         from simulator.feeds.live_websocket import Websocket, login
@@ -182,6 +195,16 @@ def source_of(url: str, tape: Tape, seed: int, *, trades: bool = False, backfill
 
         return RedisStream(url, seed=seed)
     return Lines(url)
+
+
+def without_password(url: str) -> str:
+    """A URL to be printed: what was given as its password has to be given again."""
+    from urllib.parse import urlsplit, urlunsplit
+
+    parts = urlsplit(url)
+    if not parts.password:
+        return url
+    return urlunsplit(parts._replace(netloc=f"{parts.username or ''}:PASSWORD@{parts.netloc.rpartition('@')[2]}"))
 
 
 @contextmanager

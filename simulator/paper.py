@@ -44,6 +44,8 @@ from simulator.scenarios import Scenario
 QUEUED: Final = 1_000
 """So many lines or frames may wait for the loop; then the source waits."""
 FOREVER: Final = 2**63 - 1
+PAST_SECONDS: Final = 7 * 86_400.0
+"""A feed whose bars are this late plays what has been."""
 
 
 @dataclass(frozen=True)
@@ -71,6 +73,7 @@ class Status:
     """How the feed of a live session does: for the terminal, and for what is said at the end."""
 
     connected: bool = False
+    why: str = ""
     silent: bool = False
     over: bool = False
     bars: int = 0
@@ -82,8 +85,9 @@ class Status:
 
     def lines(self, now: float) -> list[tuple[str, str]]:
         """How the feed does, as labels and values; *now* in seconds of the wall clock."""
-        state = "connected" if self.connected else "not connected"
-        heard = f"heard {now - self.heard_at:,.0f} s ago{', silent' if self.silent else ''}, lag {self.lag_seconds:,.1f} s"
+        state = "connected" if self.connected else f"not connected{f' ({self.why})' if self.why else ''}"
+        heard = f"heard {now - self.heard_at:,.0f} s ago{', silent' if self.silent else ''}, "
+        heard += f"lag {self.lag_seconds:,.1f} s" if self.lag_seconds < PAST_SECONDS else "its bars are of the past"
         said = ", ".join(f"{kind} {count:,}" for kind, count in sorted(self.counts.items()))
         return [("feed", f"{state}, {self.bars:,} bars, {heard}"), ("said", said), *([("halted", self.failed)] if self.failed else [])]
 
@@ -158,7 +162,7 @@ class LiveSession:
                 raise DataError(str(message["words"]))
             said = parse_trade(message, self.tape) if message["T"] == "t" else self._bar(message)
         except DataError as error:
-            self.ignore(Ignored("bad", self.reached, str(error)))
+            self.say("bad", str(error))
             return
         row, ignored = self.gathering.take(said)
         if row is not None:
@@ -350,6 +354,7 @@ def _listened(live: LiveSession, queue: Queue[Any], terms: Terms, stopping: Even
             raise item
         if isinstance(item, Said):
             status.connected = item.kind in ("connected", "over")
+            status.why = "" if status.connected else item.words
             if item.kind == "connected":
                 live.connect(backfilled=item.backfilled)
             if item.kind == "over":

@@ -60,8 +60,12 @@ class Backfill:
     def __init__(
         self, url: str, symbols: tuple[str, ...], given: Login, interval: int, *, exchange: str = "", at_once: int = AT_ONCE, seed: int = 0
     ) -> None:
-        parts = urlsplit(url)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
+        try:
+            parts = urlsplit(url)
+            known = parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port or True)
+        except ValueError:
+            known = False
+        if not known:
             raise SimulatorError(f"--backfill must be like https://data.alpaca.markets, or none, was {shown(url)!r}")
         if parts.scheme == "http" and parts.hostname not in HERE:
             raise SimulatorError(f"--backfill must be https:// where it is not this machine, was {shown(url)!r}: it carries key and secret")
@@ -176,11 +180,11 @@ def stamp(at: int) -> str:
 
 def shown(url: str) -> str:
     """A URL without what may be secret in it."""
-    parts = urlsplit(url)
     try:
+        parts = urlsplit(url)
         port = parts.port
     except ValueError:
-        port = None
+        return f"{url.partition(':')[0]}://..."
     return f"{parts.scheme}://{parts.hostname or ''}{f':{port}' if port else ''}{parts.path}"
 
 

@@ -25,6 +25,8 @@ LOOK_SECONDS: Final = 0.2
 ANSWER_SECONDS: Final = 10.0
 DELAY_SECONDS: Final = 0.25
 DELAY_MOST_SECONDS: Final = 30.0
+PASSING: Final = (408, 425, 429)
+"""Answers to a client that is too slow, too early or too quick: another try may help, as with 500 and above."""
 REFUSED: Final = (401, 402, 409)
 """Not authenticated, authentication failed, insufficient subscription: another try would not help."""
 
@@ -68,7 +70,7 @@ class Websocket:
 
     def run(self, put: Put, since: Callable[[], int], stopping: Event) -> None:
         """Connect and listen until it is over. Raises SimulatorError where the server says no for good."""
-        from websockets.exceptions import WebSocketException
+        from websockets.exceptions import InvalidStatus, WebSocketException
 
         tries = 0
         while not stopping.is_set():
@@ -78,6 +80,11 @@ class Websocket:
                     put(Said("over"))
                     return
                 tries = 0 if heard else tries
+            except InvalidStatus as error:
+                status = error.response.status_code
+                if 400 <= status < 500 and status not in PASSING:
+                    raise SimulatorError(f"{shown(self._url)} is no such feed: it answers {status} {error.response.reason_phrase}") from None
+                put(Said("lost", f"it answers {status}"))
             except (OSError, WebSocketException, ValueError) as error:
                 # Only the kind of it: its words may quote what was sent.
                 put(Said("lost", type(error).__name__))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from simulator.loop.journal import FILL, KINDS, ROW
 from simulator.loop.session import Session
+from simulator.risk.engine import Measure
 
 if TYPE_CHECKING:
     from rich.console import Group
@@ -55,7 +56,7 @@ def panel(session: Session, rows: np.ndarray, feed: Sequence[tuple[str, str]], p
         since.add_row(f"{moment(each.at)}.{each.at // 1_000_000 % 1_000:03}", symbols[each.instrument], each.words)
     fills = Table(title="last fills and halts", title_justify="left", box=None)
     for row in rows[-MOST:]:
-        what = f"{row['lots']:+,} at {row['a']:g}" if row["kind"] == FILL else f"equity {row['a']:,.2f}"
+        what = f"{row['lots']:+,} at {row['a']:g}" if row["kind"] == FILL else f"{Measure(row['order']).name.lower()}, equity {row['a']:,.2f}"
         fills.add_row(moment(int(row["at"])), KINDS[row["kind"]], symbols[row["instrument"]] if row["kind"] == FILL else "", what)
     return Group(top, Text(), held, orders, *([since] if due else []), fills)
 
