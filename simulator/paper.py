@@ -140,8 +140,8 @@ class LiveSession:
         self._switch, self._killed = FileSwitch(assembly.kill_file(path)), False
         self.due: list[Due] = []
         self._told, self._behind, self._ran_at = 0, FOREVER, 0.0
-        # The last close of which a bar was seen before a connection that does not tell what was missed.
-        self._seen = 0
+        # The last close of which a bar was seen before a connection that does not tell what was missed; and whether bars are made of trades.
+        self._seen, self._of_trades = 0, False
         self._recording.found = recording.Recorded([], self.first, [], b"")
         self.gathering = Gathering(self.tape)
 
@@ -160,7 +160,8 @@ class LiveSession:
         try:
             if message["T"] == "bad":
                 raise DataError(str(message["words"]))
-            said = parse_trade(message, self.tape) if message["T"] == "t" else self._bar(message)
+            self._of_trades = message["T"] == "t"
+            said = parse_trade(message, self.tape) if self._of_trades else self._bar(message)
         except DataError as error:
             self.say("bad", str(error))
             return
@@ -179,6 +180,9 @@ class LiveSession:
         if backfilled:
             self.gathering.forget()
         self._seen = 0 if backfilled else self.gathering.reached
+        if self._of_trades and self._seen:
+            self.say("gap", f"trades may be missing from the bar that closes at {self._seen} on")
+            self._seen = 0
 
     def _bar(self, message: Mapping[str, Any]) -> BarMessage:
         """The bar in a message. That of a day is told again and again while the day goes on."""

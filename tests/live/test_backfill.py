@@ -18,7 +18,7 @@ from websockets.sync.client import connect
 
 from simulator import DAY, SECOND, DataError, SimulatorError, Tape, load
 from simulator.assembly import run
-from simulator.feeds.live import instant, messages_of, parse
+from simulator.feeds.live import Said, instant, messages_of, parse
 from simulator.feeds.live_backfill import Backfill, Login, UnfilledError, backfill_of, stamp, timeframe
 from simulator.feeds.live_websocket import Websocket
 from simulator.feeds.player import Player
@@ -42,6 +42,8 @@ class Server(ThreadingHTTPServer):
 
 
 class Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
     def do_GET(self) -> None:
         server = self.server
         assert isinstance(server, Server)
@@ -207,6 +209,15 @@ def test_the_player_tells_what_it_has_played_page_by_page_and_exactly() -> None:
             Backfill(url, ("W1",), Login("k", CANARY), DAY).frames(1, 2**62, Waits())
         with pytest.raises(UnfilledError, match="400 Bad Request"):
             Backfill(url, ("W1",), Login("k", "s"), 60 * SECOND).frames(1, 2**62, Waits())
+
+
+def test_a_place_where_there_is_no_stream_is_told_at_once_and_one_that_is_busy_is_tried_again() -> None:
+    said: list[Any] = []
+    with serving((503, {}, {}), (404, {}, {})) as server:
+        source = Websocket(server.url.replace("http", "ws") + "/none", ("A",), Login("k", CANARY))
+        with pytest.raises(SimulatorError, match="/none is no such feed: it answers 404 Not Found"):
+            source.run(said.append, lambda: 0, Event())
+    assert said == [Said("lost", "it answers 503")]
 
 
 @pytest.mark.parametrize(("status", "gaps"), [(200, 0), (403, 1)])
