@@ -16,12 +16,11 @@ from math import inf
 from pathlib import Path
 from queue import Empty, Full, Queue
 from threading import Event, Thread
-from typing import IO, Any, Final
+from typing import IO, TYPE_CHECKING, Any, Final
 
 import numpy as np
 
 from simulator import assembly, scenarios
-from simulator.book.orders import Due
 from simulator.errors import DataError, ScenarioError
 from simulator.feeds.live import LOOK_SECONDS, BarMessage, Gathering, Ignored, Row, Said, Source, parse, parse_trade
 from simulator.loop import recording
@@ -40,6 +39,9 @@ from simulator.report import records
 from simulator.report.results import Result
 from simulator.risk.fresh import Fresh
 from simulator.scenarios import Scenario
+
+if TYPE_CHECKING:
+    from simulator.book.orders import Due
 
 QUEUED: Final = 1_000
 """So many lines or frames may wait for the loop; then the source waits."""
