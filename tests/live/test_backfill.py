@@ -196,13 +196,13 @@ def test_the_player_tells_what_it_has_played_page_by_page_and_exactly() -> None:
     tape = run(WALKS).tape
     with Player(tape, PacedClock(inf, tape.interval), key="k", secret="s") as player:
         url = f"http://127.0.0.1:{player.port}"
-        with connect(url.replace("http", "ws")) as client:
+        with connect(url.replace("http", "ws"), close_timeout=0.1) as client:
             client.recv()
             for wish in ({"action": "auth", "key": "k", "secret": "s"}, {"action": "subscribe", "dailyBars": ["*"]}):
                 client.send(json.dumps(wish))
                 client.recv()
             while not player.over:
-                pass
+                Event().wait(0.01)
         frames = Backfill(url, tuple(tape.index), Login("k", "s"), DAY, at_once=7).frames(tape.starts[20], 2**62, Waits())
         assert [[parse(m, tape) for m in frame] for frame in frames] == [[parse(m, tape) for m in messages_of(tape, k)] for k in range(20, 60)]
         with pytest.raises(UnfilledError, match="403 Forbidden"):

@@ -23,7 +23,7 @@ from simulator.loop.clocks import PacedClock
 from simulator.paper import paper
 
 NIGHTLY = os.environ.get("TRADEWIND_HYPOTHESIS") == "nightly"
-DROPS, FLAPS = (200, 1_000) if NIGHTLY else (4, 8)
+DROPS, FLAPS = (200, 1_000) if NIGHTLY else (2, 4)
 APART = 60
 
 
