@@ -3,7 +3,8 @@
     python tests/bench/live.py [--symbols 20] [--rate 100] [--seconds 600] [--folder DIR]
 
 Bars of a made-up market come at *rate* a second, all symbols of an instant in one frame, and an order goes out at each. Beside it stands what the
-disk itself takes for as much (a write and an fsync), halfway between the bars, and how much memory grew after the first tenth.
+disk itself takes for as much (a write and an fsync), halfway between the bars, how late the machine wakes a thread that sleeps, and how much memory
+grew after the first tenth.
 With a folder in memory (/dev/shm) only what is our own is left.
 """
 
@@ -48,14 +49,16 @@ class Paced:
 
     def __init__(self, tape: Tape, pause: float, beside: BinaryIO) -> None:
         self.tape, self.pause, self.beside = tape, pause, beside
-        self.sent, self.flushed = np.zeros(len(tape)), np.zeros(len(tape))
+        self.sent, self.flushed, self.late = (np.zeros(len(tape)) for _ in range(3))
 
     def run(self, put: Put, since: Callable[[], int], stopping: Event) -> None:
         """All rows, one after another."""
         put(Said("connected"))
         began = time.perf_counter()
         for row in range(len(self.tape)):
-            time.sleep(max(0.0, began + row * self.pause - time.perf_counter()))
+            due = began + row * self.pause
+            time.sleep(max(0.0, due - time.perf_counter()))
+            self.late[row] = time.perf_counter() - due
             frame = messages_of(self.tape, row)
             self.sent[row] = time.perf_counter()
             put(frame)
@@ -98,7 +101,11 @@ def main() -> None:
             _, status = paper(scenario, source, folder / "journal", past=tape.cut(0), terms=terms, watch=watch)
     took, warm = (done - source.sent)[done > 0.0], len(memory) // 10
     print(f"{status.bars:,} instants of {asked.symbols} symbols, {asked.rate:g} bars a second")
-    for words, seconds in (("bars received to orders on the disk", took[warm:]), ("write and fsync", source.flushed[warm:])):
+    for words, seconds in (
+        ("bars received to orders on the disk", took[warm:]),
+        ("write and fsync", source.flushed[warm:]),
+        ("a thread woken late by", source.late[warm:]),
+    ):
         p50, p99 = np.percentile(seconds, (50, 99)) * 1e3
         print(f"{words}: median {p50:.2f} ms, p99 {p99:.2f} ms")
     print(f"memory: {memory[warm]:.1f} MiB after the first tenth, {memory[-1]:.1f} at the end, {memory[-1] - memory[warm]:+.1f}")
