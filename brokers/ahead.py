@@ -31,7 +31,8 @@ def expiring(orders: Iterable[Working], now: int, at: int) -> list[Due]:
 class Ahead:
     """One look ahead of the bar *row*, the last that has closed: at orders that are *flying*, at *parents*, and at all as they are *standing*.
 
-    Market orders without a schedule of their own get that of the broker, *slicing*.
+    Market orders without a schedule of their own get that of the broker, *slicing*. Where wishes take no time, *at_once*, schedules begin after the
+    bar at whose close they were sent has closed.
     """
 
     def __init__(
@@ -42,6 +43,8 @@ class Ahead:
         flying: Mapping[int, Order],
         parents: Mapping[int, Parent],
         standing: Callable[[int], Standing | None],
+        *,
+        at_once: bool,
     ) -> None:
         self._tape, self._row, self._slicing, self._standing = tape, row, slicing, standing
         self._flying = dict(flying)
@@ -54,7 +57,7 @@ class Ahead:
         self._found: list[Due] = []
         for parent in parents.values():
             if parent.process is not None and parent.process.is_alive:
-                self._cut(parent.order, parent.schedule, parent.start)
+                self._cut(parent.order, parent.schedule, parent.start, after_close=at_once)
         self._env.process(self._closes(begun))
 
     def run(self, under_way: Iterable[tuple[int, Sent]], at: int) -> list[Due]:
@@ -116,13 +119,21 @@ class Ahead:
             if process.is_alive:
                 process.interrupt()
 
-    def _cut(self, order: Order, schedule: Schedule, start: int) -> None:
-        """Have a schedule tell of its slices."""
+    def _cut(self, order: Order, schedule: Schedule, start: int, *, after_close: bool = False) -> None:
+        """Have a schedule tell of its slices. *after_close* it does not hear the bell of bars that close as it begins."""
 
         def seen(now: int) -> Seen:
             return Seen(self._tape, order.instrument, int(np.searchsorted(self._tape.closed_at[: self._row + 1], now, "right")) - 1)
 
         closes = partial(self._bells.next_close, self._env)
         send, cancel = partial(self._tell, order, "slice"), partial(self._tell, order, "deadline")
-        process = self._env.process(execute(self._env, start, order.lots, schedule, seen, closes, send, cancel))
+        work = execute(self._env, start, order.lots, schedule, seen, closes, send, cancel)
+        process = self._env.process(self._after(start, work) if after_close else work)
         self._working[order.id] = order, process
+
+    def _after(self, start: int, work: Generator[Any, None, None]) -> Generator[Any, None, None]:
+        yield self._env.timeout(start - self._env.now)
+        # Behind the bell of that moment, see _closes.
+        yield self._env.timeout(0)
+        yield self._env.timeout(0)
+        yield from work

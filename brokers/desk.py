@@ -382,7 +382,7 @@ class SimulatedBroker:
         row = self.portfolio.row
         found = expiring(self._singles.values(), self.tape.ats[row], at)
         if self._env.peek() <= at:
-            look = Ahead(self.tape, row, self._slicing, self._flying, self._parents.open, self.standing)
+            look = Ahead(self.tape, row, self._slicing, self._flying, self._parents.open, self.standing, at_once=not self._latency)
             found += look.run(self._under_way, at)
         return sorted(found, key=attrgetter("at"))
 
