@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping
 from math import inf
 from typing import Any
 
+import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from small_markets import HOUR, QUIET, Script, hourly, plain
@@ -61,6 +63,21 @@ def test_a_cancel_under_way_stops_the_slices_that_come_after_it() -> None:
     found, journal = told(TAPE, steps, latency_seconds=1800.0, slicing=Twap(10, 600.0))
     assert [(due.at // (60 * SECOND) - 60, due.kind) for due in found[1]] == [(70, "slice"), (80, "slice"), (90, "cancel")]
     assert int((journal.table()["kind"] == SLICED).sum()) == 6
+
+
+@pytest.mark.parametrize(
+    ("change", "kinds"),
+    [
+        (lambda view: [view.replace(1, 60)], ["replace", "slice"]),
+        (lambda view: view.rebalance(np.array([0.01])), ["cancel", "arrived", "slice"]),
+    ],
+)
+def test_what_takes_the_place_of_an_order_that_is_cut_is_cut_anew(change: Callable[[View], Any], kinds: list[str]) -> None:
+    """It is under way for half an hour, while three more slices of the old one go."""
+    found, _ = told(TAPE, {0: lambda view: [view.order(100)], 1: change}, latency_seconds=1800.0, slicing=Twap(10, 700.0))
+    assert [due.kind for due in found[1]] == ["slice"] * 3 + kinds + ["slice"] * 2
+    assert [due.order for due in found[1]][:3] == [1, 1, 1]
+    assert {due.order for due in found[1][-3:]} == {5}
 
 
 def test_an_order_that_lives_to_a_moment_of_its_own_is_over_at_it() -> None:
