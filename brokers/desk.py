@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Generator, Iterable, Sequence
 from copy import copy
 from functools import partial
 from math import inf
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import simpy
 
 from brokers import paths, splits, ties
-from brokers.latency import arrive
+from brokers.ahead import Ahead, expiring
+from brokers.latency import Clear, Sent, arrive
 from brokers.margined import market_of
 from brokers.matching import Bill, Book, Slice, Table, Working
 from brokers.paths import NAMED
@@ -24,6 +27,7 @@ from simulator import (
     Adjusted,
     Bars,
     Cancel,
+    Due,
     Ended,
     Event,
     IntArray,
@@ -85,6 +89,7 @@ class SimulatedBroker:
         self._timed = False
         self._env = simpy.Environment(initial_time=int(tape.starts[0]) if len(tape) else 0)
         self._flying: dict[int, Order] = {}
+        self._under_way: deque[tuple[int, Sent]] = deque()
         self._parents = Parents()
         self._arrivals: list[Event] = []
 
@@ -106,7 +111,7 @@ class SimulatedBroker:
                     self._pending[wish.instrument] += wish.lots
                 self._open[wish.instrument] += 1
                 if self._latency:
-                    self._fly(wish, now)
+                    self._send(wish, now)
                 else:
                     self._take(wish, now, row, answers)
             elif isinstance(wish, OrderBatch):
@@ -114,7 +119,7 @@ class SimulatedBroker:
             elif isinstance(wish, Remark):
                 continue
             elif self._latency:
-                self._later(arrive(self._env, now + self._latency, partial(self._change_late, wish)))
+                self._send(wish, now)
             else:
                 self._change(wish, now, answers)
         if self._parents.of:
@@ -180,7 +185,7 @@ class SimulatedBroker:
         if len(batch.clears):
             newer = int(batch.ids[0]) if n else self.ids.last + 1
             if self._latency:
-                self._later(arrive(self._env, at + self._latency, partial(self._clear_late, batch.clears, newer)))
+                self._send(Clear(batch.clears, newer), at)
             else:
                 self._clear(batch.clears, newer, answers)
         columns = (batch.ids, batch.instruments, batch.lots, batch.kinds, batch.limits, batch.stops, batch.tifs)
@@ -191,7 +196,7 @@ class SimulatedBroker:
                 self._pending[order.instrument] += order.lots
                 self._open[order.instrument] += 1
                 if self._latency:
-                    self._fly(order, at)
+                    self._send(order, at)
                 else:
                     self._take(order, at, row, answers)
             return
@@ -235,30 +240,33 @@ class SimulatedBroker:
 
     # What takes time: processes in integer nanoseconds.
 
-    def _fly(self, order: Order, now: int) -> None:
-        """Send one order on its way."""
-        self._flying[order.id] = order
+    def _send(self, wish: Sent, now: int) -> None:
+        """Send one wish on its way."""
+        at = now + self._latency
+        if isinstance(wish, Order):
+            self._flying[wish.id] = wish
+        self._under_way.append((at, wish))
+        self._later(arrive(self._env, at, self._land))
 
-        def land() -> None:
-            landed = self._flying.pop(order.id, None)
+    def _land(self) -> None:
+        """All take as long, so that the wish that was sent first is the one that is there."""
+        at, wish = self._under_way.popleft()
+        if isinstance(wish, Order):
+            landed = self._flying.pop(wish.id, None)
             if landed:
-                self._take(landed, int(self._env.now), self._row, self._arrivals)
-
-        self._later(arrive(self._env, now + self._latency, land))
+                self._take(landed, at, self._row, self._arrivals)
+        elif isinstance(wish, Clear):
+            self._clear(wish.instruments, wish.newer, self._arrivals)
+        else:
+            self._change(wish, at, self._arrivals)
 
     def _later(self, process: Generator[Any, None, None]) -> simpy.Process:
         self._timed = True
         return self._env.process(process)
 
-    def _change_late(self, wish: Cancel | Replace) -> None:
-        self._change(wish, int(self._env.now), self._arrivals)
-
-    def _clear_late(self, instruments: IntArray, newer: int) -> None:
-        self._clear(instruments, newer, self._arrivals)
-
     def _slice(self, order: Order, schedule: Schedule, at: int) -> None:
         """Start the process that cuts an order in time."""
-        parent = self._parents.begin(order)
+        parent = self._parents.begin(order, schedule, at)
 
         def send(lots: int) -> None:
             child = parent.order._replace(id=self.ids.next(), lots=lots, client_id="", schedule=None)
@@ -277,7 +285,7 @@ class SimulatedBroker:
             return Seen(self.tape, order.instrument, self._row if self.tape.ats[self._row] <= now else self._row - 1)
 
         closes = partial(self._parents.next_close, self._env)
-        parent.process = self._later(execute(self._env, at, parent.plan, schedule, seen, closes, send, cancel))
+        parent.process = self._later(execute(self._env, parent, seen, closes, send, cancel))
 
     def _run_to(self, at: int, row: int) -> list[Event]:
         """Let processes run up to *at*, when orders have met the bars up to *row*."""
@@ -350,6 +358,18 @@ class SimulatedBroker:
                 waits.append(Waited(ints[batches.ID], ints[batches.INSTRUMENT], ints[batches.REASON], ats[ints[batches.SINCE]], ats[row]))
         self.market.runs = told
         return waits
+
+    def ahead(self, at: int) -> list[Due]:
+        """What reaches the market between the last bar and the moment *at*, in the order of its moments, if no bar comes before.
+
+        The bar that comes may still change it. Nothing here is changed by asking: the processes themselves go on with the next bar, as in a replay.
+        """
+        row = self.portfolio.row
+        found = expiring(self._singles.values(), self.tape.ats[row], at)
+        if self._env.peek() <= at:
+            look = Ahead(self.tape, row, self._slicing, self._flying, self._parents.open, self.standing)
+            found += look.run(self._under_way, at)
+        return sorted(found, key=attrgetter("at"))
 
     def _change(self, wish: Cancel | Replace, at: int, answers: list[Event]) -> None:
         """Cancel or replace at *at*, or say that there is nothing to change."""

@@ -250,27 +250,53 @@ def proportions(schedule: Twap | Vwap | AlmgrenChriss, start: int, lots: int, se
     return equal
 
 
+class Parent:
+    """An order that is cut in time from *start* on: lots not yet filled, lots lost with children that ended, its bill, and its process.
+
+    The *plan* is what is to be sent, in turn: all of it until the schedule has *begun*, and always what is left, so that a split can rescale it.
+    """
+
+    __slots__ = ("begun", "bill", "children", "lost", "order", "plan", "process", "remaining", "schedule", "start")
+
+    def __init__(self, order: Order, schedule: Schedule, start: int) -> None:
+        self.order, self.remaining, self.lost, self.plan = order, order.lots, 0, [order.lots]
+        self.schedule, self.start, self.begun = schedule, start, False
+        self.children: list[int] = []
+        self.bill = Bill()
+        self.process: simpy.Process | None = None
+
+    def rescale(self, up: int, down: int, round_lot: int) -> int:
+        """Take what is not sent yet through a split: how many lots that changed. Slices stay in proportion, and whole round lots."""
+        before = sum(self.plan)
+        if before:
+            self.plan[:] = split(scaled(before, up, down), [float(abs(child)) for child in self.plan], round_lot)
+        return sum(self.plan) - before
+
+
 def execute(
     environment: simpy.Environment,
-    start: int,
-    plan: list[int],
-    schedule: Schedule,
+    parent: Parent,
     seen: Callable[[int], Seen],
     closes: Callable[[], simpy.Event],
     send: Callable[[int], None],
     cancel: Callable[[], None],
 ) -> Generator[Any, None, None]:
-    """A process that works an order, which is at the market by *start* (UTC nanoseconds), by its schedule.
+    """A process that works an order, which is at the market by the parent's start (UTC nanoseconds), by its schedule; one that has begun goes on.
 
-    *plan* is what is to be sent, in turn: at first all of it, and always what is left, so that a split can rescale it. *seen* is what is known at a
-    moment, and *closes* the event that bars have closed. It calls *send* for each child, and *cancel* at the deadline where the schedule would have
-    that.
+    *seen* is what is known at a moment, and *closes* the event that bars have closed. It calls *send* for each child, and *cancel* at the deadline
+    where the schedule would have that.
     """
-    gap = round(schedule.seconds * SECOND)
+    schedule, start, plan, begun = parent.schedule, parent.start, parent.plan, parent.begun
+    gap, parent.begun = round(schedule.seconds * SECOND), True
+    # Delays count from the event's own time: an idle environment's clock lags behind.
     try:
         if isinstance(schedule, Pov):
-            yield environment.timeout(start - environment.now)
-            over = environment.timeout(gap)
+            if not begun:
+                yield environment.timeout(start - environment.now)
+            deadline = start + gap
+            over = environment.timeout(deadline - environment.now)
+            if begun and plan[0]:
+                yield over | closes()
             while plan[0] and not over.processed:
                 child = next_child(plan[0], seen(int(environment.now)).allows(schedule.rate), schedule.round_lot)
                 if child:
@@ -278,11 +304,10 @@ def execute(
                     send(child)
                 if plan[0]:
                     yield over | closes()
-            deadline = start + gap
         else:
-            plan[:] = split(plan[0], proportions(schedule, start, plan[0], seen(start)), schedule.round_lot)
-            for k in range(schedule.slices):
-                # Delays count from the event's own time: an idle environment's clock lags behind.
+            if not begun:
+                plan[:] = split(plan[0], proportions(schedule, start, plan[0], seen(start)), schedule.round_lot)
+            for k in range(schedule.slices - len(plan), schedule.slices):
                 yield environment.timeout(start + k * gap - environment.now)
                 child = plan.pop(0)
                 if child:
@@ -296,27 +321,6 @@ def execute(
     except simpy.Interrupt:
         # The parent was taken back: what is not sent yet never will be.
         return
-
-
-class Parent:
-    """An order that is cut in time: lots not yet filled, lots lost with children that ended, the *plan* of those not yet sent, its bill, and its
-    process.
-    """
-
-    __slots__ = ("bill", "children", "lost", "order", "plan", "process", "remaining")
-
-    def __init__(self, order: Order) -> None:
-        self.order, self.remaining, self.lost, self.plan = order, order.lots, 0, [order.lots]
-        self.children: list[int] = []
-        self.bill = Bill()
-        self.process: simpy.Process | None = None
-
-    def rescale(self, up: int, down: int, round_lot: int) -> int:
-        """Take what is not sent yet through a split: how many lots that changed. Slices stay in proportion, and whole round lots."""
-        before = sum(self.plan)
-        if before:
-            self.plan[:] = split(scaled(before, up, down), [float(abs(child)) for child in self.plan], round_lot)
-        return sum(self.plan) - before
 
 
 class Parents:
@@ -341,9 +345,9 @@ class Parents:
         if bell is not None:
             bell.succeed()
 
-    def begin(self, order: Order) -> Parent:
+    def begin(self, order: Order, schedule: Schedule, start: int) -> Parent:
         """From here on this order is one of them."""
-        parent = self.open[order.id] = Parent(order)
+        parent = self.open[order.id] = Parent(order, schedule, start)
         return parent
 
     def adopt(self, child: int, parent: Parent) -> None:

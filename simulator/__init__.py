@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from simulator.book.orders import AlmgrenChriss as AlmgrenChriss
     from simulator.book.orders import Cancel as Cancel
     from simulator.book.orders import Conditions as Conditions
+    from simulator.book.orders import Due as Due
     from simulator.book.orders import FloatArray as FloatArray
     from simulator.book.orders import IntArray as IntArray
     from simulator.book.orders import Order as Order
@@ -301,7 +302,7 @@ _HOMES = {
     "simulator.book.fills": "Adjusted Booked Booking Ended Event Fill FillBatch Forced Halt Itemised Replaced Rescaled Sliced Waited",
     "simulator.book.financing": "Financing Loan",
     "simulator.book.orders": (
-        "AlmgrenChriss Cancel Conditions FloatArray IntArray Order OrderBatch OrderIds OrderKind OrderState Pov Proposal Reason Refusal "
+        "AlmgrenChriss Cancel Conditions Due FloatArray IntArray Order OrderBatch OrderIds OrderKind OrderState Pov Proposal Reason Refusal "
         "Remark Replace Schedule Standing TimeInForce Twap Vwap Wish"
     ),
     "simulator.book.portfolio": "Portfolio",

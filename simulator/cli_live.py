@@ -33,6 +33,12 @@ def paper(
         str, typer.Option("--feed", metavar="URL", help="Where bars come from: ws://, wss://, redis://, a file, or - for standard input.")
     ],
     file: Annotated[Path, typer.Option("--journal", metavar="FILE", help="Keep the journal in this file.")],
+    backfill: Annotated[
+        str,
+        typer.Option(
+            "--backfill", metavar="URL", help="Where a websocket feed asks for bars that it missed, or none. By itself that of Alpaca, or the player."
+        ),
+    ] = "",
     trades: Annotated[bool, typer.Option("--trades", help="Make bars from trades, of the scenario's interval; for websocket feeds.")] = False,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the journal of a session that was stopped, however it was.")] = False,
     grace: Annotated[float, typer.Option("--grace", metavar="SECONDS", help="How long an instant waits for its other bars.")] = 2.0,
@@ -61,7 +67,7 @@ def paper(
     scenario = scenarios.load(source, settings or ())
     with scenarios.naming(source, settings or ()), stopping() as (stop, numbers), terminal.killing(assembly.kill_file(file)), screen() as watch:
         past = assembly.load(scenario, assembly.parts(scenario).feed)
-        listened = source_of(feed, past, scenario.seed, trades=trades)
+        listened = source_of(feed, past, scenario.seed, trades=trades, backfill=backfill)
         with writing(Path(f"{file}.log")) as log:
             result, status = trade(scenario, listened, file, resume=resume, past=past, terms=terms, stopping=stop, log=log, watch=watch)
     console = terminal.console_of()
@@ -73,14 +79,19 @@ def paper(
             ("fills", f"{len(result.fills):,}"),
             ("equity", f"{result.equity[-1]:,.2f} from {result.cash_start:,.2f}" if result.rows else f"{result.cash_start:,.2f}"),
             ("feed", ", ".join(f"{kind}: {count:,}" for kind, count in sorted(status.counts.items())) or "said nothing"),
+            *([("", f"never connected: {status.why}")] if status.why and not status.counts["connected"] else []),
             *([("halted", status.failed)] if status.failed else []),
             ("journal", str(file)),
         ],
     )
     if not status.over:
         given = [f"--set={setting}" for setting in settings or ()]
-        given += [*(["--trades"] if trades else []), *([f"--stale={stale:g}"] if stale != 10.0 else [])]
-        again = join(["tradewind", "paper", source, f"--feed={feed}", f"--journal={file}", "--resume", *given])
+        given += [
+            *([f"--backfill={without_password(backfill)}"] if backfill else []),
+            *(["--trades"] if trades else []),
+            *([f"--stale={stale:g}"] if stale != 10.0 else []),
+        ]
+        again = join(["tradewind", "paper", source, f"--feed={without_password(feed)}", f"--journal={file}", "--resume", *given])
         console.print(f"to go on: {again}", soft_wrap=True)
     if status.failed:
         raise typer.Exit(STRATEGY_HALTED)
@@ -154,20 +165,46 @@ def writing(path: Path) -> Iterator[IO[str]]:
         raise SimulatorError(f"cannot write the log {path}: {error.strerror or error}") from error
 
 
-def source_of(url: str, tape: Tape, seed: int, *, trades: bool = False) -> Source:
-    """The live feed at a URL, a path, or "-", of the instruments of *tape*."""
-    from simulator.feeds.live import Lines
+def source_of(url: str, tape: Tape, seed: int, *, trades: bool = False, backfill: str = "") -> Source:
+    """The live feed at a URL, a path, or "-", of the instruments of *tape*; *backfill* is where a websocket feed asks for what it missed."""
+    from urllib.parse import urlsplit
 
+    from simulator.feeds.live import Lines
+    from simulator.feeds.live_backfill import shown
+
+    if "://" in url:
+        try:
+            known = urlsplit(url).scheme in ("ws", "wss", "redis") and urlsplit(url).hostname and (urlsplit(url).port or True)
+        except ValueError:
+            known = False
+        if not known:
+            raise ScenarioError(
+                f"--feed must be like ws://host:port, wss://host/path or redis://host:port/0?stream=NAME, a file, or -, was {shown(url)!r}"
+            )
     if url.startswith(("ws://", "wss://")):
+        from simulator.feeds.live_backfill import backfill_of
         from simulator.feeds.live_websocket import Websocket, login
         from simulator.market.tape import DAY
 
-        return Websocket(url, tuple(tape.index), login(), daily=tape.interval >= DAY, trades=trades, seed=seed)
+        symbols, given = tuple(tape.index), login()
+        # Of an interval that is under way a trade is missing for good: bars of trades have no back-fill.
+        missed = None if trades else backfill_of(url, backfill, symbols, given, tape.interval, seed)
+        return Websocket(url, symbols, given, daily=tape.interval >= DAY, trades=trades, backfill=missed, seed=seed)
     if url.startswith("redis://"):
         from simulator.feeds.live_redis import RedisStream
 
         return RedisStream(url, seed=seed)
     return Lines(url)
+
+
+def without_password(url: str) -> str:
+    """A URL to be printed: what was given as its password has to be given again."""
+    from urllib.parse import urlsplit, urlunsplit
+
+    parts = urlsplit(url)
+    if not parts.password:
+        return url
+    return urlunsplit(parts._replace(netloc=f"{parts.username or ''}:PASSWORD@{parts.netloc.rpartition('@')[2]}"))
 
 
 @contextmanager
@@ -214,6 +251,7 @@ def screen() -> Iterator[Callable[[LiveSession], None] | None]:
             nonlocal last
             if WallClock.seconds() - last > 0.25:
                 last = WallClock.seconds()
-                shown.update(panel(live.session, newest(live.rows, (FILL, HALT)), live.status.lines(last), live.status.peak), refresh=True)
+                seen = panel(live.session, newest(live.rows, (FILL, HALT)), live.status.lines(last), live.status.peak, live.due)
+                shown.update(seen, refresh=True)
 
         yield watch

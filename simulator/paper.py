@@ -6,15 +6,17 @@ traded in it. Every bar of either kind is in the journal file (loop.recording), 
 
 from __future__ import annotations
 
+import gc
 import json
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from math import inf
 from pathlib import Path
 from queue import Empty, Full, Queue
 from threading import Event, Thread
-from typing import IO, Any, Final
+from typing import IO, TYPE_CHECKING, Any, Final
 
 import numpy as np
 
@@ -38,9 +40,14 @@ from simulator.report.results import Result
 from simulator.risk.fresh import Fresh
 from simulator.scenarios import Scenario
 
+if TYPE_CHECKING:
+    from simulator.book.orders import Due
+
 QUEUED: Final = 1_000
 """So many lines or frames may wait for the loop; then the source waits."""
 FOREVER: Final = 2**63 - 1
+PAST_SECONDS: Final = 7 * 86_400.0
+"""A feed whose bars are this late plays what has been."""
 
 
 @dataclass(frozen=True)
@@ -68,6 +75,7 @@ class Status:
     """How the feed of a live session does: for the terminal, and for what is said at the end."""
 
     connected: bool = False
+    why: str = ""
     silent: bool = False
     over: bool = False
     bars: int = 0
@@ -79,8 +87,9 @@ class Status:
 
     def lines(self, now: float) -> list[tuple[str, str]]:
         """How the feed does, as labels and values; *now* in seconds of the wall clock."""
-        state = "connected" if self.connected else "not connected"
-        heard = f"heard {now - self.heard_at:,.0f} s ago{', silent' if self.silent else ''}, lag {self.lag_seconds:,.1f} s"
+        state = "connected" if self.connected else f"not connected{f' ({self.why})' if self.why else ''}"
+        heard = f"heard {now - self.heard_at:,.0f} s ago{', silent' if self.silent else ''}, "
+        heard += f"lag {self.lag_seconds:,.1f} s" if self.lag_seconds < PAST_SECONDS else "its bars are of the past"
         said = ", ".join(f"{kind} {count:,}" for kind, count in sorted(self.counts.items()))
         return [("feed", f"{state}, {self.bars:,} bars, {heard}"), ("said", said), *([("halted", self.failed)] if self.failed else [])]
 
@@ -130,6 +139,11 @@ class LiveSession:
             if k >= self.first:
                 self._step()
         guard.seconds = terms.strategy_seconds
+        self._switch, self._killed = FileSwitch(assembly.kill_file(path)), False
+        self.due: list[Due] = []
+        self._told, self._behind, self._ran_at = 0, FOREVER, 0.0
+        # The last close of which a bar was seen before a connection that does not tell what was missed; and whether bars are made of trades.
+        self._seen, self._of_trades = 0, False
         self._recording.found = recording.Recorded([], self.first, [], b"")
         self.gathering = Gathering(self.tape)
 
@@ -148,9 +162,10 @@ class LiveSession:
         try:
             if message["T"] == "bad":
                 raise DataError(str(message["words"]))
-            said = parse_trade(message, self.tape) if message["T"] == "t" else self._bar(message)
+            self._of_trades = message["T"] == "t"
+            said = parse_trade(message, self.tape) if self._of_trades else self._bar(message)
         except DataError as error:
-            self.ignore(Ignored("bad", self.reached, str(error)))
+            self.say("bad", str(error))
             return
         row, ignored = self.gathering.take(said)
         if row is not None:
@@ -162,6 +177,15 @@ class LiveSession:
         if ignored is not None:
             self.ignore(ignored)
 
+    def connect(self, *, backfilled: bool) -> None:
+        """There is a new connection. What waited comes again, whole, where it is *backfilled*; else what was missed does not come."""
+        if backfilled:
+            self.gathering.forget()
+        self._seen = 0 if backfilled else self.gathering.reached
+        if self._of_trades and self._seen:
+            self.say("gap", f"trades may be missing from the bar that closes at {self._seen} on")
+            self._seen = 0
+
     def _bar(self, message: Mapping[str, Any]) -> BarMessage:
         """The bar in a message. That of a day is told again and again while the day goes on."""
         bar = parse(message, self.tape)
@@ -172,13 +196,51 @@ class LiveSession:
         """Take the bars of one instant through the system, and have them and all that they caused on the disk."""
         if not self.tape.rows:
             self._begin(row.opened_at)
+        elif self._behind < FOREVER:
+            self._look(row.closed_at - 1)
+        self.due, self._told = [], 0
         self._recording.bar(*row, live=True)
         self._append(*row)
         self._step()
         self._recording.commit()
+        if self._seen and row.closed_at > self._seen:
+            if row.opened_at > self._seen:
+                self.say("gap", f"bars between {self._seen} and {row.opened_at} are not known, and do not come")
+            self._seen = 0
         self.status.bars += 1
         self.status.peak = max(self.status.peak, self.session.portfolio.equity)
-        self.status.lag_seconds = (WallClock.wall() - row.closed_at) / 1e9
+        self._behind, self._ran_at = WallClock.wall() - row.closed_at, WallClock.seconds()
+        self.status.lag_seconds = self._behind / 1e9
+
+    @property
+    def now(self) -> int:
+        """What time it is for the feed, in UTC nanoseconds: that of the wall, or where the last bar was of the past already, the time since then on
+        top of its close. 0 before the first bar.
+        """
+        if self._behind == FOREVER:
+            return 0
+        if 0 <= self._behind <= self.tape.interval:
+            return WallClock.wall()
+        return self.reached + int((WallClock.seconds() - self._ran_at) * SECOND)
+
+    def beat(self) -> None:
+        """What happens between bars, by the wall clock: what is under way arrives, schedules send their slices, orders live their time.
+
+        It is told now (`due`, and the log), and in the session it counts with the bar that comes next, as in a replay. So does a kill switch.
+        """
+        if self._behind < FOREVER:
+            self._look(self.now)
+        if self._switch.thrown(self.reached) != self._killed:
+            self._killed = not self._killed
+            self.say("kill", f"{self._switch.path} is {'there: trading halts with' if self._killed else 'gone: trading goes on with'} the next bar")
+        self._recording.tidy()
+
+    def _look(self, at: int) -> None:
+        if hasattr(self.session.broker, "ahead"):
+            self.due = self.session.broker.ahead(at)
+            for due in self.due[self._told :]:
+                self._log.write(due.at, due.kind, due.words)
+            self._told = len(self.due)
 
     def say(self, kind: str, words: str) -> None:
         """Put something about the feed into journal and log."""
@@ -247,13 +309,25 @@ def paper(
         live.status.heard_at = WallClock.seconds()
         thread.start()
         try:
-            _listened(live, queue, terms, stopping, watch)
+            with _unhurried_collection():
+                _listened(live, queue, terms, stopping, watch)
         finally:
             ended.set()
             thread.join(5.0)
         if live.status.over:
             journal.finish(live.tape.digest(), len(live.tape))
         return _result(scenario, live.session, live.tape, journal.memory), live.status
+
+
+@contextmanager
+def _unhurried_collection() -> Iterator[None]:
+    """What is there by now stays: the garbage collector need not look at it again, which would hold up a bar for tens of milliseconds."""
+    gc.collect()
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
 
 
 def _listen(source: Source, queue: Queue[Any], live: LiveSession, ended: Event) -> None:
@@ -275,7 +349,7 @@ def _listen(source: Source, queue: Queue[Any], live: LiveSession, ended: Event) 
 
 def _listened(live: LiveSession, queue: Queue[Any], terms: Terms, stopping: Event, watch: Callable[[LiveSession], None] | None) -> None:
     """The loop around the loop: bars when they come, and a heartbeat while none does."""
-    status, waiting_since, gap = live.status, 0.0, False
+    status, waiting_since, beaten_at = live.status, 0.0, 0.0
     while not stopping.is_set() and not status.over:
         try:
             item = queue.get(timeout=LOOK_SECONDS)
@@ -286,11 +360,9 @@ def _listened(live: LiveSession, queue: Queue[Any], terms: Terms, stopping: Even
             raise item
         if isinstance(item, Said):
             status.connected = item.kind in ("connected", "over")
+            status.why = "" if status.connected else item.words
             if item.kind == "connected":
-                if item.backfilled:
-                    # It comes again, whole.
-                    live.gathering.forget()
-                gap = not item.backfilled and bool(live.reached)
+                live.connect(backfilled=item.backfilled)
             if item.kind == "over":
                 if live.gathering.is_waiting:
                     live.run(live.gathering.let_go())
@@ -302,11 +374,8 @@ def _listened(live: LiveSession, queue: Queue[Any], terms: Terms, stopping: Even
                 live.say("heard", "the feed speaks again")
             status.heard_at = now
             for message in item:
-                before, at, waited = live.reached, live.tape.rows, live.gathering.is_waiting
+                at, waited = live.tape.rows, live.gathering.is_waiting
                 live.hear(message)
-                if gap and live.tape.rows > at and live.tape.starts[at] > before:
-                    gap = False
-                    live.say("gap", f"bars between {before} and {live.tape.starts[at]} are not known, and do not come")
                 if not waited or live.tape.rows > at or message["T"] == "t":
                     waiting_since = now
         elif not status.silent and now - status.heard_at > terms.silent_seconds:
@@ -315,6 +384,9 @@ def _listened(live: LiveSession, queue: Queue[Any], terms: Terms, stopping: Even
         patient = live.gathering.is_waiting and (now - waiting_since <= terms.grace_seconds or not queue.empty())
         if live.gathering.is_waiting and not patient and live.gathering.is_due(WallClock.wall() - int(terms.grace_seconds * SECOND)):
             live.run(live.gathering.let_go())
+        if item is None or now - beaten_at > LOOK_SECONDS:
+            beaten_at = now
+            live.beat()
         if watch:
             watch(live)
 

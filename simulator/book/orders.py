@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum, StrEnum
 from math import inf, nan
-from typing import Literal, NamedTuple
+from typing import Final, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -430,6 +430,32 @@ class Standing(NamedTuple):
     order: Order
     filled: int
     remaining: int
+
+
+DUE: Final = {
+    "arrived": "has reached the market",
+    "slice": "has a slice at the market",
+    "cancel": "is asked to be cancelled",
+    "replace": "is asked to be replaced",
+    "deadline": "is at the end of its schedule, and cancelled",
+    "expired": "has lived its time",
+}
+"""What can be due between two bars, and the words for it."""
+
+
+class Due(NamedTuple):
+    """What reaches the market *at* a moment between two bars, in UTC nanoseconds: of which order, how many lots, and what it is: see DUE."""
+
+    at: int
+    order: int
+    instrument: int
+    lots: int
+    kind: str
+
+    @property
+    def words(self) -> str:
+        """It in words."""
+        return f"order {self.order} {DUE[self.kind]}{f': {self.lots:+,} lots' if self.lots else ''}"
 
 
 class Refusal(NamedTuple):

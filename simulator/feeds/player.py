@@ -1,23 +1,27 @@
 """A tape played as a live feed: a websocket server in the Alpaca market-data dialect.
 
 Time begins when the first client has subscribed, and then goes on whoever listens. One client is served at a time, as there; a second one is told
-"connection limit exceeded". A subscription may ask for all bars *since* a close, which is ours: the welcome says "backfill" where it may.
+"connection limit exceeded". What has been played is told over REST at the same place (feeds.live_backfill), unless the player is not to back-fill.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable
+from bisect import bisect_left
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
-from datetime import UTC, datetime
+from http import HTTPStatus
 from socket import SHUT_RDWR
 from threading import Condition, Lock, Thread
 from typing import Any, Final
+from urllib.parse import parse_qs, urlsplit
 
 from simulator.errors import SimulatorError
-from simulator.feeds.live import messages_of, trades_of
+from simulator.feeds.live import instant, messages_of, trades_of
+from simulator.feeds.live_backfill import AT_ONCE, stamp, timeframe
+from simulator.feeds.live_backfill import PATH as BARS
 from simulator.loop.clocks import PacedClock
-from simulator.market.tape import DAY, SECOND, Tape
+from simulator.market.tape import DAY, Tape
 
 LOOK_SECONDS: Final = 0.1
 
@@ -43,7 +47,7 @@ class Player:
         except ImportError as error:
             raise SimulatorError(f"playing needs the package {error.name}: pip install 'tradewind[paper]'") from None
         try:
-            self._server = serve(self._attend, self._host, self.port, compression=None, close_timeout=1.0)
+            self._server = serve(self._attend, self._host, self.port, process_request=self._answer, compression=None, close_timeout=1.0)
         except OSError as error:
             raise SimulatorError(f"cannot serve on {self._host}:{self.port}: {error.strerror or error}") from error
         self.port = self._server.socket.getsockname()[1]
@@ -84,6 +88,31 @@ class Player:
             self.over = True
             self._moved.notify_all()
 
+    def _answer(self, client: Any, request: Any) -> Any:
+        """What a request over HTTP gets that is none for a websocket: None for those."""
+        parts = urlsplit(request.path)
+        if parts.path != BARS or not self._backfills:
+            return None if request.headers.get("Upgrade") else _page(404, {"message": "endpoint not found"})
+        login = request.headers.get("APCA-API-KEY-ID", ""), request.headers.get("APCA-API-SECRET-KEY", "")
+        if self._login != ("", "") and login != self._login:
+            return _page(403, {"message": "forbidden"})
+        asked = {key: values[0] for key, values in parse_qs(parts.query).items()}
+        try:
+            symbols, start = sorted(self._symbols(asked["symbols"].split(","))), instant(asked["start"])
+            limit, first = min(int(asked.get("limit", "1000")), AT_ONCE), int(asked.get("page_token", "0"))
+            if asked["timeframe"] != timeframe(self._tape.interval) or limit < 1 or first < 0:
+                raise ValueError(asked["timeframe"])
+        except (KeyError, ValueError):
+            return _page(400, {"message": "invalid query"})
+        # Of history itself only what has been played is there, whatever the end that is asked for.
+        begin, end = bisect_left(self._tape.starts, start, 0, self.played), self.played
+        told = [message for row in range(begin, end) for message in messages_of(self._tape, row)]
+        bars = [(symbol, bar) for symbol in symbols for bar in told if bar["S"] == symbol]
+        page: dict[str, list[Any]] = {}
+        for symbol, bar in bars[first : first + limit]:
+            page.setdefault(symbol, []).append({**{key: bar[key] for key in bar if key not in ("T", "S")}, "t": stamp(bar["t"])})
+        return _page(200, {"bars": page, "next_page_token": str(first + limit) if len(bars) > first + limit else None})
+
     def _attend(self, client: Any) -> None:
         """One client, in a thread of its own."""
         from websockets.exceptions import WebSocketException
@@ -99,7 +128,7 @@ class Player:
                 client.send(pack([{"T": "error", "code": 406, "msg": "connection limit exceeded"}]))
                 return
             try:
-                client.send(pack([{"T": "success", "msg": "connected", "backfill": self._backfills}]))
+                client.send(pack([{"T": "success", "msg": "connected"}]))
                 self._serve(client, pack, unpack)
             finally:
                 with self._lock:
@@ -120,8 +149,7 @@ class Player:
             elif action == "subscribe":
                 kind = "trades" if asked.get("trades") else "dailyBars" if self._tape.interval >= DAY else "bars"
                 wanted, told = self._symbols(asked.get(kind) or ()), trades_of if kind == "trades" else messages_of
-                since = asked.get("since") if self._backfills else None
-                at = self.played if since is None else sum(close <= since for close in self._tape.ats[: len(self._tape)])
+                at = self.played
                 client.send(pack([{"T": "subscription", "trades": [], "quotes": [], "bars": [], "dailyBars": [], kind: sorted(wanted)}]))
             else:
                 client.send(pack([{"T": "error", "code": 400, "msg": "invalid syntax"}]))
@@ -149,7 +177,7 @@ class Player:
 def _wire(content_type: str) -> tuple[Callable[[Any], Any], Callable[[Any], Any]]:
     """How frames are written and read: msgpack, with its own timestamps, for whoever asks for it, else JSON."""
     if content_type != "application/msgpack":
-        return lambda frame: json.dumps(_stamped(frame, _text)), json.loads
+        return lambda frame: json.dumps(_stamped(frame, stamp)), json.loads
     import msgpack
 
     return lambda frame: msgpack.packb(_stamped(frame, msgpack.Timestamp.from_unix_nano)), msgpack.unpackb
@@ -160,6 +188,11 @@ def _stamped(frame: Any, stamp: Callable[[int], Any]) -> Any:
     return [{**message, "t": stamp(message["t"])} if "t" in message else message for message in frame] if isinstance(frame, list) else frame
 
 
-def _text(at: int) -> str:
-    whole = datetime.fromtimestamp(at // SECOND, UTC).isoformat().removesuffix("+00:00")
-    return f"{whole}.{at % SECOND:09}Z"
+def _page(status: int, said: Mapping[str, Any]) -> Any:
+    """An answer over HTTP, in JSON."""
+    from websockets.datastructures import Headers
+    from websockets.http11 import Response
+
+    body = json.dumps(said).encode()
+    headers = Headers({"Content-Type": "application/json", "Content-Length": str(len(body)), "Connection": "close"})
+    return Response(status, HTTPStatus(status).phrase, headers, body)

@@ -31,6 +31,8 @@ TABLES: Final = (
 HEAD: Final = Struct("<qqqq")
 FIRST: Final = bytes(32)
 SETTINGS: Final = "settings"
+TIDY_BARS: Final = 100
+"""After so many bars the log is moved into the file; SQLite itself would do it after about 250."""
 FAILED: Final = "strategy"
 """The kind of what is said when a strategy is stopped: it raised, or took too long, at this bar."""
 
@@ -74,7 +76,7 @@ class Recorded(NamedTuple):
 class Recording:
     """The writer of both tables, in the transactions of *journal*."""
 
-    __slots__ = ("_count", "_file", "_last", "found")
+    __slots__ = ("_count", "_file", "_last", "_tidied", "found")
 
     def __init__(self, journal: SqliteJournal) -> None:
         self._file = journal.file
@@ -84,6 +86,7 @@ class Recording:
                 self._file.execute(sql)
         self.found = read(journal.path)
         self._count, self._last = len(self.found.bars), self.found.last
+        self._tidied = self._count
 
     def bar(self, closed_at: int, opened_at: int, session: int, fields: FloatArray, *, live: bool) -> None:
         """Write the bars of an instant, to be committed with what they cause, or by `commit`."""
@@ -101,6 +104,12 @@ class Recording:
         """Have it on the disk, if it is not yet."""
         if self._file.in_transaction:
             self._file.commit()
+
+    def tidy(self) -> None:
+        """Move SQLite's log into the file once it is worth it. While nothing else is to be done: at a commit it would hold up a bar."""
+        if self._count - self._tidied >= TIDY_BARS:
+            self._tidied = self._count
+            self._file.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
 
 
 def has_bars(path: Path) -> bool:

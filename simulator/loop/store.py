@@ -427,7 +427,8 @@ class Claim:
 
     def note(self, count: int, last: bytes) -> None:
         """So many rows are committed, up to this hash. There is no fsync: if the machine fails the mark may be old, which is less and never wrong."""
-        self._write(f"{count} {last.hex()}\n")
+        # Counts only grow, so that nothing of the mark before is left behind this one.
+        os.pwrite(self._place, f"{os.getpid()}\n{count} {last.hex()}\n".encode(), 0)
 
     def _write(self, mark: str) -> None:
         text = f"{os.getpid()}\n{mark}".encode()

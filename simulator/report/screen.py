@@ -8,9 +8,12 @@ from typing import TYPE_CHECKING, Final
 
 from simulator.loop.journal import FILL, KINDS, ROW
 from simulator.loop.session import Session
+from simulator.risk.engine import Measure
 
 if TYPE_CHECKING:
     from rich.console import Group
+
+    from simulator.book.orders import Due
 
 import numpy as np
 
@@ -18,8 +21,8 @@ MOST: Final = 8
 """So many positions, orders and fills are shown."""
 
 
-def panel(session: Session, rows: np.ndarray, feed: Sequence[tuple[str, str]], peak: float) -> Group:
-    """All of it, to be printed. *rows* are the newest of the journal; *peak* is the highest equity so far."""
+def panel(session: Session, rows: np.ndarray, feed: Sequence[tuple[str, str]], peak: float, due: Sequence[Due] = ()) -> Group:
+    """All of it, to be printed. *rows* are the newest of the journal, *peak* is the highest equity so far, *due* what happened since the last bar."""
     from rich.console import Group
     from rich.table import Table
     from rich.text import Text
@@ -48,11 +51,14 @@ def panel(session: Session, rows: np.ndarray, feed: Sequence[tuple[str, str]], p
         standing = session.broker.standing(id)
         if standing:
             orders.add_row(str(id), symbols[standing.order.instrument], f"{standing.remaining:+,} lots", waits.get(id, "its next bar"))
+    since = Table(title="since the last bar", title_justify="left", box=None)
+    for each in due[-MOST:]:
+        since.add_row(f"{moment(each.at)}.{each.at // 1_000_000 % 1_000:03}", symbols[each.instrument], each.words)
     fills = Table(title="last fills and halts", title_justify="left", box=None)
     for row in rows[-MOST:]:
-        what = f"{row['lots']:+,} at {row['a']:g}" if row["kind"] == FILL else f"equity {row['a']:,.2f}"
+        what = f"{row['lots']:+,} at {row['a']:g}" if row["kind"] == FILL else f"{Measure(row['order']).name.lower()}, equity {row['a']:,.2f}"
         fills.add_row(moment(int(row["at"])), KINDS[row["kind"]], symbols[row["instrument"]] if row["kind"] == FILL else "", what)
-    return Group(top, Text(), held, orders, fills)
+    return Group(top, Text(), held, orders, *([since] if due else []), fills)
 
 
 def newest(rows: bytearray, kinds: Sequence[int]) -> np.ndarray:

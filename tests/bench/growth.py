@@ -30,7 +30,7 @@ from workloads import (
     tape_of,
 )
 
-from simulator import DAY, Account, Instrument, Limits, Margin, Proposal, Tape, View, simulate
+from simulator import DAY, Account, Instrument, Margin, Proposal, Tape, View, simulate
 
 
 class Grown(NamedTuple):

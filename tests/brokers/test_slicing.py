@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from small_markets import HOUR, QUIET, Script, daily, fills, flat, hourly, market_orders, plain, run, states
 
-from brokers.slicing import Seen, execute, split
+from brokers.slicing import Parent, Seen, execute, split
 from simulator import SECOND, Order, OrderKind, TimeInForce, Twap, View
 from simulator.assembly import assemble, drive
 from simulator.loop.journal import SLICED
@@ -98,7 +98,8 @@ def test_quantities_and_lots_that_are_no_numbers_are_refused(terms: tuple[Any, .
 def twap(environment: simpy.Environment, start: int, lots: int, schedule: Twap, send: Callable[[int], None]) -> simpy.Process:
     """The process of an order that looks at nothing and is never cancelled."""
     nothing = Seen(daily(QUIET), 0, 0)
-    return environment.process(execute(environment, start, [lots], schedule, lambda now: nothing, environment.event, send, lambda: None))
+    parent = Parent(Order(1, 0, lots), schedule, start)
+    return environment.process(execute(environment, parent, lambda now: nothing, environment.event, send, lambda: None))
 
 
 def test_a_twap_is_a_simpy_process_that_sends_at_exact_nanoseconds() -> None:

@@ -7,6 +7,7 @@ import json
 import os
 import sqlite3
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from threading import Event, Thread
 from typing import Any
@@ -20,8 +21,9 @@ from typer.testing import CliRunner
 from simulator import DAY, SimulatorError, load
 from simulator.assembly import run
 from simulator.cli import app
+from simulator.cli_live import source_of, without_password
 from simulator.errors import DataError
-from simulator.feeds.live import Lines, Said
+from simulator.feeds.live import Lines, Said, trades_of
 from simulator.loop import recording
 from simulator.loop.clocks import WallClock
 from simulator.loop.journal import FILL, HALT
@@ -185,6 +187,23 @@ def test_a_drop_that_cannot_be_filled_is_one_gap_each(tmp_path: Path) -> None:
     assert_replays(tmp_path / "j", tmp_path / "out")
 
 
+def test_a_connection_that_is_back_before_anything_was_missed_leaves_no_gap(tmp_path: Path) -> None:
+    """Nor does what comes after a night, bars later."""
+    clean = frames_of(run(WALKS).tape, end=20)
+    paper(WALKS, Given([*clean[:6], Said("lost"), Said("connected"), *clean[6:]]), tmp_path / "j")
+    assert clean[6][0]["t"] == clean[5][0]["e"]
+    assert any(frame[0]["t"] > before[0]["e"] for before, frame in pairwise(clean[6:]))
+    assert kinds(tmp_path / "j") == []
+
+
+def test_a_connection_that_breaks_a_bar_of_trades_leaves_a_gap(tmp_path: Path) -> None:
+    """What was missed may be in the very bar that goes on."""
+    tape = run(WALKS).tape
+    first, second, *others = trades_of(tape, 0)
+    paper(WALKS, Given([[first, second], Said("lost"), Said("connected"), others, trades_of(tape, 1)]), tmp_path / "j")
+    assert kinds(tmp_path / "j") == ["gap"]
+
+
 def test_the_bar_of_a_day_that_is_not_over_waits_for_its_end(tmp_path: Path) -> None:
     """It is told again and again meanwhile, and only the last of it counts."""
     tape = run(WALKS).tape
@@ -331,6 +350,19 @@ def test_lines_of_a_file_are_followed_and_a_broken_strategy_ends_the_command_wit
     told = CliRunner().invoke(app, ["state", str(tmp_path / "j")]).output
     assert "stopped from outside" in told
     assert "commission 1.00" in CliRunner().invoke(app, ["why", str(tmp_path / "j"), "1"]).output
+
+
+@pytest.mark.parametrize("url", ["http://127.0.0.1:8765", "ws://127.0.0.1:99999", "wss://", "ws://user:canary@127.0.0.1:x"])
+def test_a_feed_that_cannot_be_meant_is_refused(url: str) -> None:
+    with pytest.raises(SimulatorError, match="--feed must be like ws://host:port") as told:
+        source_of(url, run(WALKS, bars=1).tape, 0)
+    assert "canary" not in str(told.value)
+
+
+def test_how_to_go_on_is_said_without_a_password() -> None:
+    assert without_password("redis://me:canary@[::1]:6379/0?stream=bars") == "redis://me:PASSWORD@[::1]:6379/0?stream=bars"
+    assert without_password("ws://127.0.0.1:8765") == "ws://127.0.0.1:8765"
+    assert without_password("-") == "-"
 
 
 def test_a_pipe_has_said_all_when_it_is_closed(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from math import inf
 from pathlib import Path
 from threading import Event, Thread
@@ -24,10 +25,12 @@ from simulator import SimulatorError, load
 from simulator.assembly import run
 from simulator.cli import app
 from simulator.feeds.live import messages_of, parse
-from simulator.feeds.live_websocket import Login, Websocket, shown
+from simulator.feeds.live_backfill import Login, backfill_of, shown
+from simulator.feeds.live_websocket import Websocket
 from simulator.feeds.player import Player
 from simulator.loop import recording
 from simulator.loop.clocks import PacedClock
+from simulator.loop.store import recorded
 from simulator.market.tape import Tape
 from simulator.paper import paper, replay
 from simulator.report import records
@@ -44,17 +47,21 @@ from pathlib import Path
 from simulator import load
 from simulator.assembly import run
 from simulator.cli import app
-from simulator.feeds.live_websocket import Login, Websocket
+from simulator.feeds.live_backfill import Login, backfill_of
+from simulator.feeds.live_websocket import Websocket
+from simulator.market.tape import DAY
 from simulator.paper import paper
 
-scenario = load("walks", {settings})
+scenario, login = load("walks", {settings}), Login("", "")
 symbols = tuple(run(scenario).tape.index)
 for line in sys.stdin:
     place, port = line.split()
     child = os.fork()
     if not child:
         try:
-            paper(scenario, Websocket("ws://127.0.0.1:" + port, symbols, Login("", ""), daily=True), Path(place), resume=Path(place).exists())
+            url = "ws://127.0.0.1:" + port
+            source = Websocket(url, symbols, login, daily=True, backfill=backfill_of(url, "", symbols, login, DAY, 0))
+            paper(scenario, source, Path(place), resume=Path(place).exists())
         except BaseException as error:
             print(repr(error), file=sys.stderr, flush=True)
             os._exit(1)
@@ -70,7 +77,8 @@ def fast(tape: Tape, **given: Any) -> Player:
 
 
 def to(player: Player, tape: Tape, seed: int = 0) -> Websocket:
-    return Websocket(f"ws://127.0.0.1:{player.port}", tuple(tape.index), Login("k", "s"), daily=True, seed=seed)
+    url, symbols, login = f"ws://127.0.0.1:{player.port}", tuple(tape.index), Login("k", "s")
+    return Websocket(url, symbols, login, daily=True, backfill=backfill_of(url, "", symbols, login, tape.interval, seed), seed=seed)
 
 
 def soon(what: Callable[[], bool], seconds: float = 30.0) -> None:
@@ -78,6 +86,10 @@ def soon(what: Callable[[], bool], seconds: float = 30.0) -> None:
     while not what():
         assert time.monotonic() < end, "waited in vain"
         time.sleep(0.002)
+
+
+def has_begun(path: Path) -> bool:
+    return recording.has_bars(path) and bool(recording.read(path).bars)
 
 
 @pytest.mark.parametrize("name", ["walks", *(["pairs", "two_regimes", "one_model", "leveraged_basket"] if NIGHTLY else [])])
@@ -143,15 +155,22 @@ def test_drops_are_filled_where_the_source_can_and_are_one_gap_each_where_it_can
     assert_replays(path, tmp_path / "out")
 
 
-def test_a_session_that_is_killed_again_and_again_ends_with_the_journal_of_one_that_was_not(tmp_path: Path) -> None:
-    """Meanwhile the feed goes on, and what was missed comes after."""
-    whole, rng, kills = run(WALKS), np.random.default_rng(), 0
-    command = [sys.executable, "-c", FORKS.format(settings=SETTINGS)]
+@pytest.mark.parametrize(
+    ("more", "times"),
+    [
+        ([], 3),
+        (["broker.latency_seconds=30000", "broker.slicing.slices=4", "broker.slicing.seconds=20000"], 1),
+    ],
+)
+def test_a_session_that_is_killed_again_and_again_ends_with_the_journal_of_one_that_was_not(more: list[str], times: int, tmp_path: Path) -> None:
+    """Meanwhile the feed goes on, and what was missed comes after: to orders that were under way, and half sent, too."""
+    whole, rng, kills = run(load("walks", [*SETTINGS, *more])), np.random.default_rng(), 0
+    command = [sys.executable, "-c", FORKS.format(settings=[*SETTINGS, *more])]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         stdin, stdout = process.stdin, process.stdout
         assert stdin is not None
         assert stdout is not None
-        for n in range(100 if NIGHTLY else 3):
+        for n in range(100 if NIGHTLY else times):
             path, status = tmp_path / str(n), -signal.SIGKILL
             with Player(whole.tape, PacedClock(20_000_000.0, whole.tape.interval)) as player:
                 while status:
@@ -159,6 +178,8 @@ def test_a_session_that_is_killed_again_and_again_ends_with_the_journal_of_one_t
                     stdin.flush()
                     child = int(stdout.readline())
                     if not player.over:
+                        # A session begins at its first bar.
+                        soon(partial(has_begun, path))
                         time.sleep(float(rng.uniform(0.05, 0.5)))
                         os.kill(child, signal.SIGKILL)
                     stdin.write("\n")
@@ -166,6 +187,9 @@ def test_a_session_that_is_killed_again_and_again_ends_with_the_journal_of_one_t
                     status = int(stdout.readline())
                     assert status in (0, -signal.SIGKILL)
                     kills += status != 0
+                    if recorded(path).closing:
+                        # It was killed on its way out.
+                        break
             assert player.most == 1
             assert records.read(path).journal.read() == whole.journal.read()
             assert records.read(path).digest == whole.tape.digest()
