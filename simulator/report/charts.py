@@ -233,7 +233,7 @@ def _instruments(result: Result, times: IntArray, when: str) -> list[dict[str, A
     points, markers = max(POINTS_LEAST, POINTS_MAX // len(most_traded)), MARKERS_MAX // len(most_traded)
     drawn = []
     for symbol in most_traded:
-        closes = tape.close[: result.rows, tape.index[symbol]]
+        closes = tape.picked("close", tape.index[symbol], result.rows)
         known = np.flatnonzero(~np.isnan(closes))
         kept = known[thin(closes[known], points)]
         fills = by_symbol.get(symbol, [])

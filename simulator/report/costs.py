@@ -84,8 +84,7 @@ def statement(result: Result) -> Statement:
     found.append(Cost(_slippage(result), slippage - permanent, _assumed(result, "Slippage of takers: ")))
     if permanent:
         found.append(Cost("Impact, permanent", permanent, ""))
-    table = result.journal_table()
-    booked = table[table["kind"] == rows.BOOKED]
+    booked = result.rows_of(rows.BOOKED)
     moved = booked["a"] + booked["b"]
     for name, kinds, which in BOOKED:
         of = np.isin(booked["d"], kinds) & which(moved)
