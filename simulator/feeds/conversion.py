@@ -36,7 +36,7 @@ def convert(
     Beside one file, the instants and the order of one part are in memory: about 32 bytes for each bar of a month. Raises DataError for bars that do
     not pass the checks of the feed `files`, SimulatorError where *out* is there already or cannot be written.
     """
-    files = [file for path in paths for file in files_of(path, declared.key)]
+    files = [file for path in paths for file in files_of(path, "")]
     if not files:
         raise DataError("there must be at least one file to convert")
     with making(out) as folder:

@@ -45,7 +45,7 @@ def walk(sessions: int) -> Iterator[tuple[int, IntArray, Columns]]:
         open_, last = np.round(np.vstack((last[None], close[:-1])), 2), close[-1]
         close = np.round(close, 2)
         high, low = np.maximum(open_, close) + 0.01, np.minimum(open_, close) - 0.01
-        volume = np.floor(rng.random((SESSION, WIDTH), np.float32) * 9_000.0) + 1_000.0
+        volume = np.floor(rng.random((SESSION, WIDTH), np.float32) * 900_000.0) + 100_000.0
         yield day, day * DAY + (870 + np.arange(1, SESSION + 1)) * MINUTE, (open_, high, low, close, volume)
 
 
