@@ -131,7 +131,7 @@ def describe(
     how: Annotated[Format, typer.Option("--format", help="Show it as text, as JSON for machines, or as Markdown for notebooks.")] = Format.TEXT,
 ) -> None:
     """Show what is in a dataset or in files of bars: symbols, bars, times, what is missing, and what was declared."""
-    from simulator.report.datasets import describe as tell
+    from simulator.described import describe as tell
 
     parts = tell(place)
     shown(parts, lambda: plain(parts), how)

@@ -36,7 +36,7 @@ class SpooledJournal(MemoryJournal):
         for first in range(0, self._spilled, PART):
             self._file.seek(first * ROW.itemsize)
             yield np.frombuffer(self._file.read(min(PART, self._spilled - first) * ROW.itemsize), ROW)
-        if self.rows:
+        if self.rows or not self._spilled:
             yield np.frombuffer(bytes(self.rows), ROW)
 
     def read(self) -> bytes:

@@ -224,7 +224,8 @@ def _instruments(result: Result, times: IntArray, when: str) -> list[dict[str, A
     """The most traded instruments (if none was traded, the first), each with its closes, its fills, and its regimes if the strategy plotted some."""
     tape = result.tape
     by_symbol: dict[str, list[FillRow]] = {}
-    for fill in result.fills:
+    # Of very many trades none is drawn.
+    for fill in () if result.is_vast else result.fills:
         if fill.bar >= result.rows:
             break  # of a bar that was interrupted
         by_symbol.setdefault(fill.symbol, []).append(fill)

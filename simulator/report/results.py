@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from bisect import bisect_left
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from itertools import islice
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
 
@@ -20,16 +21,20 @@ from simulator.loop.journal import MemoryJournal, settled, times_to_rows
 from simulator.loop.spool import SpooledJournal
 from simulator.market.tape import Bars, Tape
 from simulator.report.curves import MOVES, Curve
+from simulator.report.sent import Sent
 from simulator.risk.engine import Measure
 
 if TYPE_CHECKING:
     import pandas as pd
+    import pyarrow as pa
 
     from simulator.book.portfolio import Portfolio
     from simulator.report.bootstrap import Intervals
     from simulator.report.trades import Trips
     from simulator.scenarios import Scenario
 
+LISTED: Final = 100_000
+"""Trades that a run whose journal lies in a file tells one by one."""
 STATE_OF = {
     rules.CANCELLED: OrderState.CANCELLED,
     rules.EXPIRED: OrderState.EXPIRED,
@@ -128,12 +133,8 @@ class ForcedRow(NamedTuple):
 class Listed(Sequence[Any]):
     """Rows that are made anew each time, so that they need not all be in memory."""
 
-    def __init__(self, make: Callable[[], Iterator[Any]]) -> None:
-        self._make = make
-
-    @cached_property
-    def _count(self) -> int:
-        return sum(1 for _ in self._make())
+    def __init__(self, make: Callable[[], Iterator[Any]], count: int) -> None:
+        self._make, self._count = make, count
 
     def __len__(self) -> int:
         return self._count
@@ -328,7 +329,42 @@ class Result:
     @cached_property
     def fills(self) -> Sequence[FillRow]:
         """Every trade, in the order in which they happened: a list, or what reads them again where the journal lies in a file."""
-        return Listed(self._each_fill) if isinstance(self.journal, SpooledJournal) else [*self._each_fill()]
+        return Listed(self._each_fill, self.fill_count) if isinstance(self.journal, SpooledJournal) else [*self._each_fill()]
+
+    @cached_property
+    def fill_count(self) -> int:
+        """How many trades there were."""
+        return sum(int(np.count_nonzero(part["kind"] == rows.FILL)) for part in self.journal.parts())
+
+    @property
+    def is_vast(self) -> bool:
+        """Whether the journal lies in a file and has more trades than can be told one by one in bounded memory: then there are no round trips, no
+        attribution and no shortfalls, and what became of orders is in `sent`.
+        """
+        return isinstance(self.journal, SpooledJournal) and self.fill_count > LISTED
+
+    @cached_property
+    def sent(self) -> Sent:
+        """What became of all orders of a vast run."""
+        return Sent(self.journal, self.tape, STATE_OF, self._still_waiting)
+
+    @cached_property
+    def ends(self) -> Counter[tuple[str, str]]:
+        """How many orders came to which state for which reason."""
+        return self.sent.ends if self.is_vast else Counter((order.state, order.reason) for order in self.orders)
+
+    @property
+    def still_waiting(self) -> tuple[Waited, ...]:
+        """What open orders wait for at the end."""
+        return self._still_waiting
+
+    def fill_columns(self) -> Iterator[tuple[np.ndarray, FloatArray, FloatArray]]:
+        """Trades as columns, part after part: their rows of the journal, their units and their values at the prices paid, in their currencies."""
+        terms = self.tape.terms
+        for fills in self.parts_of(rows.FILL):
+            up, down, multiplier = terms[fills["instrument"], :3].T
+            units = fills["lots"] * up / down
+            yield fills, units, np.abs(units) * fills["a"] * multiplier
 
     def _each_fill(self) -> Iterator[FillRow]:
         instruments, name = self.tape.instruments, self._name
@@ -357,6 +393,14 @@ class Result:
         from simulator.report import bootstrap
 
         return bootstrap.of(self)
+
+    def names(self, orders: np.ndarray) -> pa.Array:
+        """The client_ids of orders, by their ids, as text: empty where an order, or the one it is a slice of, has none."""
+        import pyarrow as pa
+
+        if not self.journal.client_ids:
+            return pa.repeat("", len(orders))
+        return pa.array([str(self._name(order)) for order in orders.tolist()], pa.string())
 
     def _name(self, order: int) -> Any:
         text = self.journal.client_ids.get(self._parents.get(order, order), "")
