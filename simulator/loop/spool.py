@@ -21,6 +21,9 @@ class SpooledJournal(MemoryJournal):
         super().__init__(header)
         self._file, self._spilled = TemporaryFile(dir=folder), 0
 
+    def __del__(self) -> None:
+        self._file.close()
+
     def spill(self) -> np.ndarray:
         """Put what was recorded since the last time into the file; the rows, as `table` has them."""
         fresh = np.frombuffer(bytes(self.rows), ROW)

@@ -157,7 +157,9 @@ def summary(result: Result) -> dict[str, Any]:
     days = [_day(day) for day in (tape.sessions[0] - 1, *tape.sessions[:rows][ends])] if rows else []
     # What was open at the end has told nobody yet what it waited for: the journal has waits that are over.
     if result.is_vast:
-        waiting = [(wait.order, (Reason(wait.reason).words, wait.first, wait.last)) for wait in result.still_waiting]
+        waiting = [
+            (wait.order, (Reason(wait.reason).words, wait.first, wait.last)) for wait in sorted(result.still_waiting, key=lambda wait: wait.order)
+        ]
     else:
         waiting = [(order.order, wait) for order in result.orders if order.state in ("accepted", "partially_filled") for wait in order.waits]
     return {

@@ -168,7 +168,7 @@ class Result:
     ) -> None:
         self.tape, self.journal, self.cash_start, self.rows = tape, journal, cash_start, rows
         self.scenario, self.run_id, self.interrupted = scenario, run_id, interrupted
-        self.notes, self.assumptions = tuple(notes), tuple(assumptions)
+        self.notes, self.assumptions, self.listed = tuple(notes), tuple(assumptions), LISTED
         self._still_waiting, self._names, self._plots, self._streamed = tuple(still_waiting), names or {}, plots or {}, curve
 
     @cached_property
@@ -341,7 +341,7 @@ class Result:
         """Whether the journal lies in a file and has more trades than can be told one by one in bounded memory: then there are no round trips, no
         attribution and no shortfalls, and what became of orders is in `sent`.
         """
-        return isinstance(self.journal, SpooledJournal) and self.fill_count > LISTED
+        return isinstance(self.journal, SpooledJournal) and self.fill_count > self.listed
 
     @cached_property
     def sent(self) -> Sent:

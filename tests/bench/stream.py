@@ -20,8 +20,11 @@ import numpy as np
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
-from workloads import MINUTE, PANEL_CASH, TARIFF, WATCHED, calibration, peak_mib
+from workloads import MINUTE, PANEL_CASH, WATCHED, calibration, peak_mib
 
+from brokers.costs import Commission
+from brokers.simulated import Simulated
+from brokers.slippage import Slippage
 from simulator import DAY, Account, Instrument, simulate
 from simulator.feeds.datasets import By, Codes, Columns, Writer, making, streamed
 from simulator.market.tape import IntArray, Truth
@@ -31,6 +34,8 @@ from strategies.momentum import Momentum
 WIDTH, SESSION = 500, 390
 SECONDS_MAX, MIB_MAX = 60.0, 1024.0
 EPOCH = 18_262
+# W2's costs, paid every minute, would leave nothing to trade with.
+FREE = Simulated(participation=0.1, commission=Commission(0.0, 0.0, 0.0, 0.0), slippage=Slippage("none"))
 
 
 def month_of(session: int) -> str:
@@ -99,7 +104,7 @@ def measure(dataset: Path, out: Path, every: int) -> dict[str, Any]:
     tape = streamed(dataset)
     loaded, loaded_cpu = time.perf_counter() - begun, time.process_time() - cpu
     strategy = Momentum(lookback=20, top=50, every=every, invest=0.95)
-    result = simulate(tape, strategy, broker=TARIFF, account=Account(PANEL_CASH), limits=WATCHED)
+    result = simulate(tape, strategy, broker=FREE, account=Account(PANEL_CASH), limits=WATCHED)
     equity = float(result.equity[-1])
     found = {
         "bars": len(tape) * tape.width,
