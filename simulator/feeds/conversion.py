@@ -6,6 +6,7 @@ What has passed the checks is put into plain files, one for each part to come, a
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from itertools import pairwise
 from pathlib import Path
 from shutil import rmtree
 from typing import Final
@@ -84,7 +85,7 @@ class _Sorting:
             _append(self._folder / f"bars-{which:08}", rows)
         months = read.sessions.astype("datetime64[D]").astype("datetime64[M]")
         cuts = [0, *(np.flatnonzero(months[1:] != months[:-1]) + 1).tolist(), len(rows)]
-        for first, end in zip(cuts[:-1], cuts[1:], strict=True):
+        for first, end in pairwise(cuts):
             if end > first:
                 month = str(months[first])
                 self._months.add(month)

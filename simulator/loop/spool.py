@@ -19,7 +19,7 @@ class SpooledJournal(MemoryJournal):
 
     def __init__(self, header: str = "", folder: Path | None = None) -> None:
         super().__init__(header)
-        self._file, self._spilled = TemporaryFile(dir=folder), 0
+        self._file, self._spilled = TemporaryFile(dir=folder), 0  # noqa: SIM115  # it lives as long as the journal
 
     def __del__(self) -> None:
         self._file.close()
