@@ -219,14 +219,15 @@ class Result:
     def _replayed(self) -> tuple[Portfolio, FloatArray]:
         """The account that goes through all that was booked once more, and its equity at each close: (rows,)."""
         account, out, done = open_portfolio(Bars(self.tape), float(self.cash_start)), np.empty(self.rows), 0
-        for t, row in zip(times_to_rows(self.tape, self._moves["at"]).tolist(), self._moves.tolist(), strict=True):
-            if t > done:
-                out[done:t], done = account.values(done, t), t
-            _, _, kind, i, order, lots, a, b, c, d, _ = row
-            if kind == rows.FILL:
-                account.book([Fill(order, i, lots, a, b, c, bool(d))])
-            else:
-                account.settle([settled(row)])
+        for moves in self.parts_of(*MOVES):
+            for t, row in zip(times_to_rows(self.tape, moves["at"]).tolist(), moves.tolist(), strict=True):
+                if t > done:
+                    out[done:t], done = account.values(done, t), t
+                _, _, kind, i, order, lots, a, b, c, d, _ = row
+                if kind == rows.FILL:
+                    account.book([Fill(order, i, lots, a, b, c, bool(d))])
+                else:
+                    account.settle([settled(row)])
         out[done:] = account.values(done, self.rows)
         return account, out
 
@@ -239,11 +240,6 @@ class Result:
         if not isinstance(account, CurrencyPortfolio):
             return []
         return [CurrencyRow(*row) for row in zip(account.currencies.names, account.balances, account.local, account.exchange, strict=True)]
-
-    @cached_property
-    def _moves(self) -> np.ndarray:
-        """The rows of the journal that change cash or positions: fills, bookings and splits."""
-        return self.rows_of(*MOVES)
 
     @property
     def equity(self) -> FloatArray:
@@ -274,12 +270,16 @@ class Result:
         """Each instrument that was held, and the value of its position at the close of each of these bars, (n,), in the base currency: a short one's
         is below 0.
         """
-        moves, tape = self._moves, self.tape
-        when = times_to_rows(tape, moves["at"])
-        for i in np.unique(moves["instrument"][moves["lots"] != 0]).tolist():
-            own = (moves["instrument"] == i) & (when < self.rows)
-            lots = np.concatenate(([0], np.cumsum(moves["lots"][own])))[np.searchsorted(when[own], at, side="right")]
-            yield i, self._worth(i, lots, at)
+        lots = np.zeros((len(at) + 1, self.tape.width), np.int64)
+        traded = np.zeros(self.tape.width, bool)
+        for moves in self.parts_of(*MOVES):
+            moves = moves[moves["lots"] != 0]
+            traded[moves["instrument"]] = True
+            # What was moved after the last of these bars stands in a row of its own.
+            np.add.at(lots, (np.searchsorted(at, times_to_rows(self.tape, moves["at"])), moves["instrument"]), moves["lots"])
+        lots = np.cumsum(lots[:-1], axis=0)
+        for i in np.flatnonzero(traded).tolist():
+            yield i, self._worth(i, lots[:, i], at)
 
     def _worth(self, instrument: int, lots: IntArray, at: IntArray | slice) -> FloatArray:
         rates, marks = self.rates(instrument), self.tape.marks[at, instrument]
@@ -449,7 +449,7 @@ class Result:
     @cached_property
     def bookings(self) -> list[BookingRow]:
         """What was booked without a trade, and splits, in the order in which they happened."""
-        moves = self._moves[self._moves["kind"] != rows.FILL]
+        moves = self.rows_of(rows.BOOKED, rows.RESCALED)
         bars, found = times_to_rows(self.tape, moves["at"]).tolist(), []
         for bar, (at, _, kind, i, _, lots, a, b, c, d, e) in zip(bars, moves.tolist(), strict=True):
             symbol = self.tape.instruments[i].symbol if i >= 0 else ""
