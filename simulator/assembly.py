@@ -16,6 +16,7 @@ import numpy as np
 
 import simulator
 from simulator import plugins, scenarios
+from simulator.book.currencies import currencies_of
 from simulator.book.fills import Waited
 from simulator.book.financing import Accruals, Financing, Lending
 from simulator.book.futures import Settlements, futures_of, open_portfolio
@@ -29,6 +30,7 @@ from simulator.loop.corporate import CorporateActions
 from simulator.loop.journal import MemoryJournal
 from simulator.loop.session import Session, step
 from simulator.loop.settlement import Settlement
+from simulator.loop.spool import SpooledJournal
 from simulator.loop.store import Header, SqliteJournal
 from simulator.loop.switches import FileSwitch, RecordedSwitch
 from simulator.loop.wakes import Alarm, Sleep, Sleeping, Waking, alarm_of, calls_of, never
@@ -36,10 +38,12 @@ from simulator.market.actions import chained, traded
 from simulator.market.indicators import Indicator, Readings, sma
 from simulator.market.instruments import Instrument
 from simulator.market.ranks import highest
+from simulator.market.rooms import Room
 from simulator.market.tape import DAY, Replay, Tape
 from simulator.market.view import View
 from simulator.ports import Calendar, Clock, Feed, Journal, Sizer, Strategy, Switch
 from simulator.report import uncertainty as uncertain
+from simulator.report.curves import Curve
 from simulator.report.results import Result
 from simulator.report.uncertainty import Uncertainty
 from simulator.risk.engine import RiskEngine
@@ -85,6 +89,24 @@ class Following:
         self.warm = self.warm or self.readings.first_warm() is not None
         awake = self.alarm is None or self.alarm.catch_up()[-1]
         return self.strategy.on_bars(view) if self.warm and awake else ()
+
+
+class Streaming:
+    """What comes of a run over a tape that lies in a file goes to disk as it comes: its journal and its equity, stretch by stretch."""
+
+    def __init__(self, tape: Tape, room: Room, header: str, cash: float, progress: Progress | None) -> None:
+        self.journal, self.stretch = SpooledJournal(header, room.folder), room.rows
+        self.curve = None if currencies_of(tape) or futures_of(tape) else Curve(tape, cash)
+        self._room, self._progress = room, progress
+
+    def passed(self, done: int, total: int) -> None:
+        """So many bars were run."""
+        fresh = self.journal.spill()
+        if self.curve:
+            self.curve.take(fresh, done)
+        self._room.release(done)
+        if self._progress:
+            self._progress(done, total)
 
 
 def assemble(
@@ -156,8 +178,9 @@ def _check_fit(tape: Tape, settings: Any, account: Account, growing: bool) -> No
         raise ScenarioError(f"account.kind must be 'margin' to trade futures, and {tape.instruments[min(futures)].symbol} is one; was 'cash'")
     if actions is not None:
         actions.fit(tape)
-        if growing and (actions.halts or actions.signals == "chained"):
-            raise ScenarioError("halts and chained signals need bars that are all there: a tape that grows can have neither")
+        if (growing or tape.room) and (actions.halts or actions.signals == "chained"):
+            kind = "a dataset that streams" if tape.room else "a tape that grows"
+            raise ScenarioError(f"halts and chained signals need bars that are all there, in memory: {kind} can have neither")
 
 
 def _calendars(tape: Tape, market: Any, view: View, portfolio: Portfolio, account: Account, financing: Financing | None) -> list[Calendar]:
@@ -179,9 +202,13 @@ def _calendars(tape: Tape, market: Any, view: View, portfolio: Portfolio, accoun
     return calendars
 
 
-def drive(session: Session, feed: Feed, bars_total: int, progress: Progress | None = None, audit: Audit | None = None) -> int:
-    """Step through a feed; how many bars went through the system. Ctrl-C stops it after what it has done so far."""
-    done, part = 0, max(1, bars_total // 200)
+def drive(
+    session: Session, feed: Feed, bars_total: int, progress: Progress | None = None, audit: Audit | None = None, stretch: int | None = None
+) -> int:
+    """Step through a feed; how many bars went through the system. Ctrl-C stops it after what it has done so far. *progress* hears of it every 200th
+    part of all bars, or every *stretch* of them.
+    """
+    done, part = 0, max(1, min(bars_total // 200, stretch or bars_total))
     walk = iter(feed)
     strategy = session.strategy
     while isinstance(strategy, WarmingUp | Following | Waking):
@@ -263,6 +290,8 @@ def carry_out(
 ) -> Result:
     """Run a strategy to the end. What of *about* is named in TERMS is for the session; the rest is for the result."""
     financing, margin, sizer = (about.pop(name, None) for name in TERMS)
+    # What is larger than memory is walked stretch by stretch, and so is what comes of it.
+    streaming = Streaming(tape, tape.room, header, account.cash, progress) if tape.room and not (check or journal) else None
     session, feed = assemble(
         tape,
         strategy,
@@ -274,12 +303,17 @@ def carry_out(
         margin=margin,
         header=header,
         clock=clock,
-        journal=journal,
+        journal=streaming.journal if streaming else journal,
         switch=switch,
         sleeps=not check,
     )
     feed.end = wanted = len(tape) if bars is None else min(bars, len(tape))
-    rows = drive(session, feed, wanted, progress, Audit(session) if check else None)
+    if streaming:
+        rows = drive(session, feed, wanted, streaming.passed, stretch=streaming.stretch)
+        streaming.passed(rows, wanted)
+        about["curve"] = streaming.curve
+    else:
+        rows = drive(session, feed, wanted, progress, Audit(session) if check else None)
     finished = rows == wanted
     waiting: list[Waited] = session.broker.waiting() if hasattr(session.broker, "waiting") else []
     warnings = broker.caveats(tape) if hasattr(broker, "caveats") else ()

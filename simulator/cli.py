@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 from typer.core import TyperGroup
 
-from simulator import cli_live
+from simulator import cli_data, cli_live
 from simulator.errors import ScenarioError, SimulatorError
 from simulator.terminal import Format, console_of, explained, killing, labelled, plain, progress_bar, shown, stopping
 
@@ -198,6 +198,7 @@ def rehearse(
 
 for command in (cli_live.paper, cli_live.play, cli_live.replay):
     app.command()(command)
+app.add_typer(cli_data.data, name="data")
 
 
 @app.command()

@@ -39,6 +39,8 @@ ROOMS = {
     "assembly": {"errors", "kernels", "market", "book", "ports", "risk", "loop", "feeds", "report", "plugins", "scenarios"},
     "paper": {"errors", "market", "ports", "risk", "loop", "feeds", "report", "scenarios", "assembly"},
     "cli_live": {"errors", "terminal"},
+    "described": {"errors", "market", "feeds", "report"},
+    "cli_data": {"errors", "terminal"},
     "cli": {
         "errors",
         "kernels",
@@ -57,6 +59,7 @@ ROOMS = {
         "terminal",
         "walking",
         "cli_live",
+        "cli_data",
     },
 }
 # What one room alone may use.

@@ -49,10 +49,11 @@ def currencies_of(tape: Tape) -> Currencies | None:
         if at is None or instruments[at].kind != "rate":
             raise DataError(f"instruments in {name} need the rate {symbol!r}: an instrument of kind 'rate' with that symbol")
         own = [i for i, x in enumerate(instruments) if x.currency == name]
-        known = np.isfinite(tape.marks[: len(tape)])
-        early = np.flatnonzero(known[:, own].any(axis=1) & ~known[:, at])
-        if len(early):
-            raise DataError(f"the rate {symbol!r} must be known from the first bar in {name} on, and is not at bar {early[0]}")
+        for first, end in tape.spans(0, len(tape)):
+            known = np.isfinite(tape.marks[first:end])
+            early = np.flatnonzero(known[:, own].any(axis=1) & ~known[:, at])
+            if len(early):
+                raise DataError(f"the rate {symbol!r} must be known from the first bar in {name} on, and is not at bar {first + early[0]}")
         rates.append(at)
     return Currencies(names, tuple(names.index(x.currency) for x in instruments), tuple(rates))
 

@@ -10,7 +10,7 @@ import csv
 import gzip
 import re
 import zlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final, NamedTuple
 
@@ -303,26 +303,47 @@ def passed(reads: Sequence[Read], instruments: Sequence[Instrument], *, truth: T
     *reads* may hold several parts of one instrument, in the order of time. Raises DataError at the first bar that fails; with *on_bad_bar* "skip"
     such bars are left out and listed in `tape.notes`, as are jumps of more than 40 %.
     """
-    said: list[str] = []
+    passing = Passing(on_bad_bar)
     parts: dict[str, list[Read]] = {instrument.symbol: [] for instrument in instruments}
     for read in reads:
-        wrong = troubles(read)
-        if wrong and on_bad_bar == "refuse":
-            more = f"; {len(wrong) - 1} more like it" if len(wrong) > 1 else ""
-            raise DataError(f"{next(iter(wrong.values()))}{more}")
-        said += [f"skipped {reason}" for reason in wrong.values()]
-        kept = np.ones(len(read.rows), np.bool_)
-        kept[list(wrong)] = False
-        good = read.only(kept) if wrong else read
+        good = passing.take(read)
         if len(good.rows):
-            _follows(good, parts[read.symbol])
             parts[read.symbol].append(good)
     whole = [_whole(pieces) for pieces in parts.values() if pieces]
     if not whole:
         raise DataError(f"{reads[0].place}: no bar is left, all {sum(len(read.rows) for read in reads)} are bad")
-    for read in whole:
-        said += jumps(read)
-    return _joined(whole, instruments, truth, said)
+    return _joined(whole, instruments, truth, passing.notes(parts))
+
+
+class Passing:
+    """Bars on their way through the checks, one part of an instrument after the other; it remembers the last bar of each."""
+
+    def __init__(self, on_bad_bar: str = "refuse") -> None:
+        self._refuses = on_bad_bar == "refuse"
+        self._skipped: list[str] = []
+        self._jumps: dict[str, list[str]] = {}
+        self._last: dict[str, Read] = {}
+
+    def take(self, read: Read) -> Read:
+        """The bars of *read* that pass. Raises DataError at the first that fails, unless such are skipped."""
+        wrong = troubles(read)
+        if wrong and self._refuses:
+            more = f"; {len(wrong) - 1} more like it" if len(wrong) > 1 else ""
+            raise DataError(f"{next(iter(wrong.values()))}{more}")
+        self._skipped += [f"skipped {reason}" for reason in wrong.values()]
+        kept = np.ones(len(read.rows), np.bool_)
+        kept[list(wrong)] = False
+        good = read.only(kept) if wrong else read
+        if len(good.rows):
+            last = self._last.get(read.symbol)
+            _follows(good, last)
+            self._jumps.setdefault(read.symbol, []).extend(jumps(good if last is None else _whole([last, good])))
+            self._last[read.symbol] = good.only(np.array([len(good.rows) - 1]))
+        return good
+
+    def notes(self, symbols: Iterable[str]) -> list[str]:
+        """What was skipped, and each jump of more than 40 %, in the order of *symbols*."""
+        return [*self._skipped, *(said for symbol in symbols for said in self._jumps.get(symbol, ()))]
 
 
 def _whole(pieces: Sequence[Read]) -> Read:
@@ -337,8 +358,8 @@ def _whole(pieces: Sequence[Read]) -> Read:
     return Read(first.symbol, first.place, rows, opened_at, closed_at, sessions, fields, first.interval)
 
 
-def _follows(read: Read, before: Sequence[Read]) -> None:
-    """Refuse bars that are closer than their interval, or that do not come after the part before."""
+def _follows(read: Read, last: Read | None) -> None:
+    """Refuse bars that are closer than their interval, or that do not come after the *last* one of the part before."""
     close = np.flatnonzero(read.opened_at[1:] < read.closed_at[:-1])
     if len(close):
         k = int(close[0]) + 1
@@ -346,8 +367,7 @@ def _follows(read: Read, before: Sequence[Read]) -> None:
             f"{read.where(k)}: {read.symbol} has bars {(read.closed_at[k] - read.closed_at[k - 1]) / 1e9:g} s apart at {read.when(k)}, "
             f"but its interval is declared as {read.interval / 1e9:g} s"
         )
-    if before and read.opened_at[0] < before[-1].closed_at[-1]:
-        last = before[-1]
+    if last is not None and read.opened_at[0] < last.closed_at[-1]:
         raise DataError(
             f"{read.where(0)}: {read.symbol} must go on after {last.when(-1)}, where {last.place} ends, begins at {read.when(0)}; "
             "give the files in the order of time"
@@ -365,10 +385,15 @@ def _joined(reads: Sequence[Read], instruments: Sequence[Instrument], truth: Tru
         for field, name in enumerate(PRICES):
             columns[field, rows, i] = read.fields.get(name, read.fields["close"])
         columns[4, rows, i] = read.fields.get("volume", np.inf)
+    apart(ends, starts)
+    interval = min(read.interval for read in reads)
+    o, h, low, c, v = columns
+    return Tape.of(instruments, ends, o, h, low, c, v, interval=interval, opened_at=starts, sessions=sessions, truth=truth, notes=notes)
+
+
+def apart(ends: IntArray, starts: IntArray) -> None:
+    """Refuse instants of which one begins before the one before has ended."""
     late = np.flatnonzero(starts[1:] < ends[:-1])
     if len(late):
         begins, inside = instant_text(starts[late[0] + 1]), instant_text(ends[late[0]])
         raise DataError(f"bars of different instruments overlap: one opens at {begins}, before another closes at {inside}; load them apart")
-    interval = min(read.interval for read in reads)
-    o, h, low, c, v = columns
-    return Tape.of(instruments, ends, o, h, low, c, v, interval=interval, opened_at=starts, sessions=sessions, truth=truth, notes=notes)

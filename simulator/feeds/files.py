@@ -102,13 +102,22 @@ def read_bars(
 
 
 def _tape(paths: Sequence[Path], symbol: str | None, declared: Declared) -> Tape:
-    files = [file for path in paths for file in _files(path, declared.key)]
-    tables = [_parquet(file, symbol, declared) if file.suffix.lower() == ".parquet" else _csv(file, symbol, declared) for file in files]
+    files = [file for path in paths for file in files_of(path, declared.key)]
+    return tape_from_tables([read_table(file, symbol, declared) for file in files], declared, named(files))
+
+
+def read_table(file: Path, symbol: str | None, declared: Declared) -> Table:
+    """The columns of one file. Raises DataError where they cannot be read."""
+    return _parquet(file, symbol, declared) if file.suffix.lower() == ".parquet" else _csv(file, symbol, declared)
+
+
+def named(files: Sequence[Path]) -> str:
+    """Some files in words."""
     names = [file.name for file in files]
-    return tape_from_tables(tables, declared, ", ".join(names) if len(names) < 4 else f"{len(names)} files from {names[0]} to {names[-1]}")
+    return ", ".join(names) if len(names) < 4 else f"{len(names)} files from {names[0]} to {names[-1]}"
 
 
-def _files(path: Path, key: str) -> Iterator[Path]:
+def files_of(path: Path, key: str) -> Iterator[Path]:
     """The file *path*, or the files of the folder *path* in the order of their names."""
     if path.is_dir():
         inside = sorted(file for file in path.iterdir() if file.name.lower().endswith(ENDINGS))

@@ -171,6 +171,15 @@ class Declared:
             return Future(symbol, tick=self.tick, lot=self.lot, currency=currency, **terms)
         return Instrument(symbol, kind, self.tick, self.lot, currency=currency)
 
+    def instruments(self, symbols: Iterable[str]) -> list[Instrument]:
+        """The instruments that have bars. Raises DataError where something is declared of one that has none."""
+        known = list(symbols)
+        for name, said in (("currencies", self.currencies or ()), ("rates", self.rates), ("futures", self.futures or ())):
+            for symbol in said:
+                if symbol not in known:
+                    raise DataError(f"{self.key}{name}: there are no bars of {symbol!r}{nearest(symbol, known)}")
+        return [self.instrument(symbol) for symbol in known]
+
     def truth(self, source: str) -> Truth:
         return Truth(source, self.adjusted, self.volume, self.opens, calendar=self.calendar)
 
@@ -217,12 +226,7 @@ class Table:
 def tape_from_tables(tables: Sequence[Table], declared: Declared, source: str) -> Tape:
     """The tape of *tables* that were declared alike; instruments stand in the order in which they come."""
     reads = [read for table in tables for read in table.by_instrument(declared)]
-    symbols = dict.fromkeys(read.symbol for read in reads)
-    for name, said in (("currencies", declared.currencies or ()), ("rates", declared.rates), ("futures", declared.futures or ())):
-        for symbol in said:
-            if symbol not in symbols:
-                raise DataError(f"{declared.key}{name}: there are no bars of {symbol!r}{nearest(symbol, symbols)}")
-    instruments = [declared.instrument(symbol) for symbol in symbols]
+    instruments = declared.instruments(dict.fromkeys(read.symbol for read in reads))
     return passed(reads, instruments, truth=declared.truth(source), on_bad_bar=declared.on_bad_bar)
 
 

@@ -114,6 +114,8 @@ class Stress:
 
     def tape(self, tape: Tape, seed: int) -> Tape:
         """The bars under this stress; *seed* is the scenario's. Raises ScenarioError for symbols and dates that are not there."""
+        if tape.room:
+            raise ScenarioError("stress: a worse market is a copy of all bars, in memory: a dataset that streams can have none; read it with 'files'")
         random = Draws(seed, self.seed)
         found = bootstrapped(tape, self.bootstrap, random)
         found = more_volatile(found, self.volatility)

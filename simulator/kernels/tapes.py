@@ -62,14 +62,26 @@ def exposure(lots: Array, pending: Array, terms: Array, marks: Array, row: int) 
 
 @compiled
 def equity_curve(
-    cash: float, terms: Array, marks: Array, rows: Array, instruments: Array, lots: Array, prices: Array, commissions: Array, out: Array
+    cash: float,
+    held: Array,
+    terms: Array,
+    marks: Array,
+    first: int,
+    last: int,
+    rows: Array,
+    instruments: Array,
+    lots: Array,
+    prices: Array,
+    commissions: Array,
+    out: Array,
 ) -> float:
-    """Equity at the close of every row, from fills in the order they happened; returns the last cash."""
+    """Equity at the close of the rows from *first* to *last*, from fills in the order they happened; *held* and the cash that it returns go on."""
     n = terms.shape[0]
-    held = np.zeros(n, np.int64)
     sizes = np.zeros(n)
+    for i in range(n):
+        sizes[i] = size_of(held[i], terms[i, LOT_UP], terms[i, LOT_DOWN], terms[i, MULTIPLIER])
     k = 0
-    for t in range(out.shape[0]):
+    for t in range(first, last):
         while k < rows.shape[0] and rows[k] == t:
             i = instruments[k]
             cash = cash - size_of(lots[k], terms[i, LOT_UP], terms[i, LOT_DOWN], terms[i, MULTIPLIER]) * prices[k] - commissions[k]
@@ -157,3 +169,36 @@ def trailing_volume(volume: Array, instrument: int, row: int, window: int) -> fl
             seen += 1
         t -= 1
     return total / seen if seen > 0 else 0.0
+
+
+@compiled
+def place(
+    ats: Array, first: int, last: int, at: Array, which: Array, o: Array, h: Array, low: Array, c: Array, v: Array, panel: Array, shares: bool
+) -> tuple[int, int]:
+    """Put bars, ordered by time, into the rows from *first* to *last*; those of earlier and later instants are passed over.
+
+    Returns how many were placed, and the first that cannot be true, that has no instant, or that is not in order; -1 if there is none.
+    """
+    row = first
+    placed = 0
+    for k in range(at.shape[0]):
+        moment = at[k]
+        if k > 0 and moment < at[k - 1]:
+            return placed, k
+        if moment < ats[first] or moment > ats[last - 1]:
+            continue
+        while ats[row] < moment:
+            row += 1
+        i = which[k]
+        if ats[row] != moment or panel[3, row, i] == panel[3, row, i]:
+            return placed, k
+        good = low[k] > 0.0 and h[k] < np.inf and low[k] <= o[k] and o[k] <= h[k] and low[k] <= c[k] and c[k] <= h[k]
+        if not (good and v[k] >= 0.0 and (not shares or v[k] < np.inf)):
+            return placed, k
+        panel[0, row, i] = o[k]
+        panel[1, row, i] = h[k]
+        panel[2, row, i] = low[k]
+        panel[3, row, i] = c[k]
+        panel[4, row, i] = v[k]
+        placed += 1
+    return placed, -1

@@ -7,7 +7,7 @@ over its tape: see `fold`.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from struct import Struct
@@ -109,6 +109,8 @@ adjusted       lots more that are left of the order, a limit, b stop, c trail, e
 forced         lots: 0 where the order was cancelled, a what there was, b what was needed, e reason
 itemised       of the fill before: a regulatory fees, b venue fee, c permanent impact, d venue (see book.fills.venue_code)
 """
+PART: Final = 1 << 16
+"""Rows to take at once of a journal that lies in a file."""
 pack: Final = Struct("<qhhiqqdddqq").pack
 
 
@@ -237,6 +239,10 @@ class MemoryJournal:
         """All rows so far."""
         return bytes(self.rows)
 
+    def parts(self) -> Iterator[np.ndarray]:
+        """All rows so far as structured arrays of dtype ROW, one after the other: in one where they are all in memory."""
+        yield self.table()
+
     def table(self) -> np.ndarray:
         """All rows so far as a structured array of dtype ROW. It is no copy: nothing more can be recorded while somebody holds it."""
         return np.frombuffer(memoryview(self.rows).toreadonly(), ROW)
@@ -245,6 +251,9 @@ class MemoryJournal:
         """SHA-256 of header, rows, client ids, and a *closing* word: what was run, and how far."""
         seen = hashlib.sha256(self.header.encode())
         seen.update(self.rows)
+        return self._closed(seen, closing)
+
+    def _closed(self, seen: hashlib._Hash, closing: str) -> str:
         for order in sorted(self.client_ids):
             seen.update(f"{order} {self.client_ids[order]}\n".encode())
         seen.update(closing.encode())

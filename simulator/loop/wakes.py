@@ -173,10 +173,11 @@ class Alarm:
 
     def catch_up(self) -> BoolArray:
         """Which of the rows since the last time wake: (new rows,)."""
-        first, self.rows = self.rows, self.tape.rows
-        found = np.zeros(self.rows - first, bool)
-        for condition in self.conditions:
-            found |= condition.find(self.tape, self.readings, first, self.rows, self._state)
+        before, self.rows = self.rows, self.tape.rows
+        found = np.zeros(self.rows - before, bool)
+        for first, end in self.tape.spans(before, self.rows):
+            for condition in self.conditions:
+                found[first - before : end - before] |= condition.find(self.tape, self.readings, first, end, self._state)
         return found
 
 

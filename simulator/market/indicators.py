@@ -344,22 +344,22 @@ class Readings:
         """Bring all indicators up to the tape's last row. True if the buffers were replaced: then `flat` and `column` are to be asked for anew."""
         moved = self._make_room()
         first, end = self.rows, self._tape.rows
-        if end > first:
-            # One more bar of one instrument is a step in Python, which takes about as long as calling compiled code.
-            single = end - first == 1 and self._tape.width == 1
+        # One more bar of one instrument is a step in Python, which takes about as long as calling compiled code.
+        single = end - first == 1 and self._tape.width == 1
+        for _, last in self._tape.spans(first, end) if end > first else ():
             for column in self._columns.values():
-                if column.rows == end:
+                if column.rows >= last:
                     continue
-                first, column.rows = column.rows, end
+                first, column.rows = column.rows, last
                 if column.states is not None and single:
                     column.take(first)
                 elif column.states is not None:
-                    column.run(first, end)
+                    column.run(first, last)
                 elif column.indicator.inputs:
-                    column.combine(first, end)
+                    column.combine(first, last)
                 elif column.indicator.symbol is not None:
-                    column.repeat(self._tape, first, end)
-            self.rows = end
+                    column.repeat(self._tape, first, last)
+        self.rows = end
         return moved
 
     def column(self, name: str) -> FloatArray:
@@ -453,7 +453,7 @@ class _Column:
     def grow(self, tape: Tape) -> None:
         """Take a buffer as long as the tape's, with our rows so far in it. A field of the instruments' own is the tape's buffer itself."""
         if self.indicator.inputs or self.indicator.symbol is not None:
-            values = np.empty(tape.close.shape)
+            values = tape.column()
             values[: self.rows] = self.values[: self.rows]
         else:
             values = getattr(tape, self.indicator.what)

@@ -17,6 +17,7 @@ from simulator.market.instruments import Instrument
 if TYPE_CHECKING:
     from simulator.market.actions import Actions, Chain
     from simulator.market.known import Known
+    from simulator.market.rooms import Room
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
@@ -49,10 +50,17 @@ class Tape:
     A missing bar is NaN in all five fields; a source without volume has infinite volume. `closed_at`, `opened_at` are UTC nanoseconds and
     `sessions` days since 1970, all (rows,) int64. `ages` counts the rows since an instrument's last bar (-1: none yet). A file fills a tape at once
     (`Tape.of`), a live feed row by row (`append`). The columns that it hands out are read-only. *actions* is what happens to its instruments beside
-    trading, and *known* what was published.
+    trading, and *known* what was published. With a *room* its columns lie in files, and may be larger than memory.
     """
 
-    def __init__(self, instruments: Sequence[Instrument], interval: int, capacity: int = 1024, truth: Truth | None = None) -> None:
+    def __init__(
+        self,
+        instruments: Sequence[Instrument],
+        interval: int,
+        capacity: int = 1024,
+        truth: Truth | None = None,
+        room: Room | None = None,
+    ) -> None:
         self.instruments = tuple(instruments)
         self.index = {instrument.symbol: i for i, instrument in enumerate(self.instruments)}
         if not self.instruments or len(self.index) != len(self.instruments):
@@ -65,11 +73,28 @@ class Tape:
         self.actions: Actions | None = None
         self.known: Known | None = None
         self._chain: tuple[Actions, Chain] | None = None
-        self.rows = 0
-        self._times = np.empty((3, max(capacity, 1)), np.int64)
-        self._prices = np.empty((6, max(capacity, 1), self.width))
-        self._ages = np.empty((max(capacity, 1), self.width), np.int32)
+        self.rows, self.room = 0, room
+        self._times: IntArray = self._empty((3, max(capacity, 1)), np.int64, 1)
+        self._prices: FloatArray = self._empty((6, max(capacity, 1), self.width), np.float64, 1)
+        self._ages: npt.NDArray[np.int32] = self._empty((max(capacity, 1), self.width), np.int32, 0)
         self._look()
+
+    def _empty(self, shape: tuple[int, ...], dtype: npt.DTypeLike, axis: int) -> npt.NDArray[Any]:
+        return np.empty(shape, dtype) if self.room is None else self.room.empty(shape, dtype, axis)
+
+    def column(self) -> FloatArray:
+        """Room for one more column beside ours: (capacity, instruments)."""
+        return self._empty(self.close.shape, np.float64, 0)
+
+    def spans(self, first: int, end: int) -> Iterator[tuple[int, int]]:
+        """The rows from *first* up to *end* in stretches that fit into memory, which they leave when they are passed; in one where all are there."""
+        if self.room is None:
+            yield first, end
+            return
+        step = self.room.rows
+        for start in range(first, end, step):
+            yield start, min(start + step, end)
+            self.room.release(min(start + step, end))
 
     def _look(self) -> None:
         """Hand out the buffers anew. Flat memoryviews give Python a float in 20 ns, where a numpy scalar takes 80."""
@@ -85,7 +110,7 @@ class Tape:
         # For compiled code, which takes read-only arrays for another type: all fields, the marks, the sessions. Nobody writes to them.
         self.panel, self.panel_marks, self.panel_days = self._prices, self._prices[5], self._times[2]
         self.opens, self.highs, self.lows, self.closes, self.volumes, self.marked = (quick(column) for column in self._prices)
-        self.ats, self.starts, self.days = (column.data for column in self._times)
+        self.ats, self.starts, self.days = (cast("memoryview[int]", column.data) for column in self._times)
 
     @classmethod
     def of(
@@ -129,6 +154,26 @@ class Tape:
         tapes.carry(tape._prices[3], tape._prices[5], tape._ages, 0, len(ends))
         tape.rows, tape.notes = len(ends), tuple(notes)
         return tape
+
+    def picked(self, field: str, instrument: int, rows: int) -> FloatArray:
+        """One instrument's column of a field, or of the marks, up to a row: (rows,)."""
+        column: FloatArray = getattr(self, field)
+        if self.room is None:
+            return column[:rows, instrument]
+        return np.concatenate([column[first:end, instrument] for first, end in self.spans(0, rows)])
+
+    def fill(self, times: tuple[IntArray, IntArray, IntArray], whole: Iterator[int]) -> None:
+        """Take *times* (closed_at, opened_at and sessions, each (capacity,)) as those of all rows, and let *whole* fill `panel` with fields: it says
+        each time how many rows are done, which then leave memory.
+        """
+        assert self.room is not None, "what is filled stretch by stretch lies in a room"
+        self._times[:] = times
+        done = 0
+        for end in whole:
+            tapes.carry(self._prices[3], self._prices[5], self._ages, done, end)
+            self.room.release(end)
+            done = end
+        self.rows = done
 
     def __len__(self) -> int:
         return self.rows
@@ -226,9 +271,9 @@ class Tape:
     def digest(self) -> str:
         """SHA-256 of all that a run can see of this tape."""
         seen = hashlib.sha256(repr((self.instruments, self.interval, self.truth, self.rows)).encode())
-        seen.update(np.ascontiguousarray(self._times[:, : self.rows]).tobytes())
-        for k in range(5):
-            seen.update(np.ascontiguousarray(self._prices[k, : self.rows]).tobytes())
+        for column in (*self._times, *self._prices[:5]):
+            for first, end in self.spans(0, self.rows):
+                seen.update(column[first:end].data)
         seen.update(self.truth.calendar.encode())
         if self.actions is not None:
             seen.update(repr((self.actions.signals, *self.actions)).encode())

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Iterator
 from fractions import Fraction
 from math import fsum
-from typing import TYPE_CHECKING, Final, Literal, NamedTuple
-
-import numpy as np
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 
 from simulator.loop import journal as rows
 from simulator.loop.journal import times_to_rows
+from simulator.report.curves import MOVES
 
 if TYPE_CHECKING:
     from simulator.report.results import Result
@@ -83,8 +83,7 @@ def sleeve_of(client_id: object) -> str:
 
 
 def _flows(result: Result) -> _Flows:
-    tape, table = result.tape, result.journal_table()
-    table = table[np.isin(table["kind"], (rows.FILL, rows.BOOKED, rows.RESCALED))]
+    tape = result.tape
     flows = _Flows({}, defaultdict(list), defaultdict(list), defaultdict(list), defaultdict(list))
     sizes, fills = tape.terms[:, 3].tolist(), iter(result.fills)
     rates = [result.rates(i) for i in range(tape.width)]
@@ -93,7 +92,7 @@ def _flows(result: Result) -> _Flows:
         known = rates[i]
         return 1.0 if known is None else float(known[bar])
 
-    for bar, (_, _, kind, i, _, lots, a, b, c, _, _) in zip(times_to_rows(tape, table["at"]).tolist(), table.tolist(), strict=True):
+    for bar, (_, _, kind, i, _, lots, a, b, c, _, _) in _dated(result):
         if kind == rows.FILL:
             key = sleeve_of(next(fills).client_id), i
             if bar < result.rows:
@@ -107,6 +106,11 @@ def _flows(result: Result) -> _Flows:
         if lots:
             flows.prices[sleeve, i].append(float(lots) * sizes[i] * float(tape.marks[result.rows - 1, i]) * rate(i, result.rows - 1))
     return flows
+
+
+def _dated(result: Result) -> Iterator[tuple[int, tuple[Any, ...]]]:
+    for moves in result.parts_of(*MOVES):
+        yield from zip(times_to_rows(result.tape, moves["at"]).tolist(), moves.tolist(), strict=True)
 
 
 def _share(flows: _Flows, instrument: int, booked: bool, lots: int, amount: float) -> None:

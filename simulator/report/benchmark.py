@@ -37,18 +37,26 @@ def benchmark(result: Result) -> Benchmark:
         symbol = chosen or tape.instruments[0].symbol
         name, cash, its = f"{symbol} held", f"all cash in {symbol}", slice(tape.index[symbol], tape.index[symbol] + 1)
     words = f"The benchmark puts {cash} at its first known close and holds it to the end: never rebalanced, in fractions of a unit, without costs."
-    return Benchmark(name, words, held(tape.marks[: result.rows, its], result.cash_start))
+    firsts = np.full(tape.width, nan)[its]
+    return Benchmark(name, words, np.concatenate([held(tape.marks[a:b, its], result.cash_start, firsts) for a, b in tape.spans(0, result.rows)]))
 
 
-def held(marks: FloatArray, cash: float) -> FloatArray:
-    """Equity of *cash* in equal parts, each in one instrument from its first price on: (rows,) of *marks* (rows, instruments). Before, it is cash."""
+def held(marks: FloatArray, cash: float, firsts: FloatArray | None = None) -> FloatArray:
+    """Equity of *cash* in equal parts, each in one instrument from its first price on: (rows,) of *marks* (rows, instruments). Before, it is cash.
+
+    *firsts* are the first prices where they came before these rows, else NaN, and are brought up to them: (instruments,).
+    """
     equity, part = np.zeros(len(marks)), cash / marks.shape[1]
-    for prices in marks.T:
-        # What costs nothing, or less, cannot be bought with a part of the cash.
-        known = np.flatnonzero(prices > 0.0)
-        first = int(known[0]) if len(known) else len(prices)
-        equity[:first] += part
-        equity[first:] += part * (prices[first:] / prices[first : first + 1])
+    bought = np.full(marks.shape[1], nan) if firsts is None else firsts
+    for i, prices in enumerate(marks.T):
+        first = 0
+        if bought[i] != bought[i]:
+            # What costs nothing, or less, cannot be bought with a part of the cash.
+            known = np.flatnonzero(prices > 0.0)
+            first = int(known[0]) if len(known) else len(prices)
+            equity[:first] += part
+            bought[i] = prices[first] if len(known) else nan
+        equity[first:] += part * (prices[first:] / bought[i])
     return equity
 
 

@@ -224,7 +224,8 @@ def _instruments(result: Result, times: IntArray, when: str) -> list[dict[str, A
     """The most traded instruments (if none was traded, the first), each with its closes, its fills, and its regimes if the strategy plotted some."""
     tape = result.tape
     by_symbol: dict[str, list[FillRow]] = {}
-    for fill in result.fills:
+    # Of very many trades none is drawn.
+    for fill in () if result.is_vast else result.fills:
         if fill.bar >= result.rows:
             break  # of a bar that was interrupted
         by_symbol.setdefault(fill.symbol, []).append(fill)
@@ -233,7 +234,7 @@ def _instruments(result: Result, times: IntArray, when: str) -> list[dict[str, A
     points, markers = max(POINTS_LEAST, POINTS_MAX // len(most_traded)), MARKERS_MAX // len(most_traded)
     drawn = []
     for symbol in most_traded:
-        closes = tape.close[: result.rows, tape.index[symbol]]
+        closes = tape.picked("close", tape.index[symbol], result.rows)
         known = np.flatnonzero(~np.isnan(closes))
         kept = known[thin(closes[known], points)]
         fills = by_symbol.get(symbol, [])

@@ -71,11 +71,12 @@ def statement(result: Result) -> Statement:
     A dividend counts when it is owed: its receivable, and not again when it is paid. Price changes, variation margin and what was paid for positions
     that were closed without a trade are no costs.
     """
-    fills, items = result.fills, result.items
-    multipliers = {x.symbol: x.multiplier for x in result.tape.instruments}
-    traded = float(sum(abs(fill.quantity) * fill.price * multipliers[fill.symbol] for fill in fills))
-    commission, slippage = float(sum(fill.commission for fill in fills)), float(sum(fill.slippage for fill in fills))
-    regulatory, venue, permanent = (float(sum(items[name].tolist())) for name in "abc")
+    traded = commission = slippage = regulatory = venue = permanent = 0.0
+    for fills, _, values in result.fill_columns():
+        traded = sum(values.tolist(), traded)
+        commission, slippage = sum(fills["c"].tolist(), commission), sum(fills["b"].tolist(), slippage)
+    for items in result.parts_of(rows.ITEMISED):
+        regulatory, venue, permanent = (sum(items[name].tolist(), so_far) for name, so_far in zip("abc", (regulatory, venue, permanent), strict=True))
     found = [Cost("Commission", commission - regulatory - venue, _assumed(result, "Commission: "))]
     if regulatory:
         found.append(Cost("Regulatory fees", regulatory, _assumed(result, "Fees of regulators, by dated schedules: ")))
@@ -84,8 +85,7 @@ def statement(result: Result) -> Statement:
     found.append(Cost(_slippage(result), slippage - permanent, _assumed(result, "Slippage of takers: ")))
     if permanent:
         found.append(Cost("Impact, permanent", permanent, ""))
-    table = result.journal_table()
-    booked = table[table["kind"] == rows.BOOKED]
+    booked = result.rows_of(rows.BOOKED)
     moved = booked["a"] + booked["b"]
     for name, kinds, which in BOOKED:
         of = np.isin(booked["d"], kinds) & which(moved)

@@ -44,7 +44,7 @@ def compare(first: Record, second: Record) -> Difference:
 
 def first_unlike(first: MemoryJournal, second: MemoryJournal) -> int | None:
     """The first row that is not the same in both, byte for byte or in the client_id of its order; None if there is none."""
-    ours, theirs = (np.frombuffer(journal.rows, np.uint8).reshape(-1, ROW.itemsize) for journal in (first, second))
+    ours, theirs = (journal.table().view(np.uint8).reshape(-1, ROW.itemsize) for journal in (first, second))
     same = min(len(ours), len(theirs))
     found = np.flatnonzero((ours[:same] != theirs[:same]).any(axis=1))[:1].tolist()
     names = first.client_ids, second.client_ids

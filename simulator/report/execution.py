@@ -107,8 +107,8 @@ PARTS = ("delay", "impact", "timing", "opportunity", "fees")
 
 def _ends(result: Result) -> dict[int, int]:
     """The bar in which each order ended that did not end filled; those that were never let through are not among them."""
-    journal = result.journal_table()
-    ended = journal[(journal["kind"] == rows.ENDED) & (journal["e"] != Reason.UNKNOWN_ORDER)]
+    ended = result.rows_of(rows.ENDED)
+    ended = ended[ended["e"] != Reason.UNKNOWN_ORDER]
     # What ends an order before it meets a bar, a split say, ends it with the bar before.
     bars = times_to_rows(result.tape, ended["at"]) - (ended["phase"] < rows.WORK)
     # Reversed, since the first end of an order is its end.
@@ -153,8 +153,8 @@ class _Splits:
     """The splits of a run, to tell of an order in the units in which it ended."""
 
     def __init__(self, result: Result) -> None:
-        journal, self.tape = result.journal_table(), result.tape
-        rescaled = journal[journal["kind"] == rows.RESCALED]
+        self.tape = result.tape
+        rescaled = result.rows_of(rows.RESCALED)
         at = times_to_rows(result.tape, rescaled["at"]).tolist()
         self.splits = [*zip(at, rescaled["instrument"].tolist(), rescaled["d"].tolist(), rescaled["e"].tolist(), strict=True)]
 

@@ -22,6 +22,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from datetime import UTC, datetime
+from itertools import chain
 from math import fsum
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -29,12 +30,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from simulator.book.orders import Reason
 from simulator.errors import SimulatorError
 from simulator.report import attribution, benchmark, holdings, metrics, rolling, tables, trades
 from simulator.report.costs import statement
 
 if TYPE_CHECKING:
     from simulator.loop.prover import Certificate
+    from simulator.market.tape import Tape
     from simulator.report.bootstrap import Intervals
     from simulator.report.deflated import Standing
     from simulator.report.results import Result
@@ -110,10 +113,15 @@ def _fill(result: Result, folder: Path, doubt: Uncertainty | None, standing: Sta
 
     if result.scenario is not None:
         (folder / "scenario.toml").write_text(result.scenario.text, encoding="utf-8", newline="\n")
-    made = {"equity": tables.equity_table, "fills": tables.fills_table, "orders": tables.orders_table, "trips": tables.trips_table}
-    made |= {"journal": tables.journal_table, **({"plots": tables.plots_table} if result.plots else {})}
-    for name, table in made.items():
-        pq.write_table(table(result), folder / f"{name}.parquet", compression="zstd")
+    made = {"equity": tables.equity_tables, "fills": tables.fills_tables, "orders": tables.orders_tables, "journal": tables.journal_tables}
+    made |= {} if result.is_vast else {"trips": tables.trips_tables}
+    made |= {"plots": tables.plots_tables} if result.plots else {}
+    for name, pieces in made.items():
+        written = pieces(result)
+        first = next(written)
+        with pq.ParquetWriter(folder / f"{name}.parquet", first.schema, compression="zstd") as file:
+            for piece in chain((first,), written):
+                file.write_table(piece)
     (folder / "summary.json").write_text(_json(summary(result)), encoding="utf-8", newline="\n")
     (folder / "report.html").write_text(pages.report(result, doubt, standing, certificate), encoding="utf-8", newline="\n")
 
@@ -124,10 +132,11 @@ def _json(facts: dict[str, Any]) -> str:
 
 def costs(result: Result) -> Costs:
     """Commission, slippage and traded value of all fills, each summed in the order of the fills."""
-    multipliers = {x.symbol: x.multiplier for x in result.tape.instruments}
-    fills = result.fills
-    traded = sum(abs(fill.quantity) * fill.price * multipliers[fill.symbol] for fill in fills)
-    return Costs(float(traded), float(sum(fill.commission for fill in fills)), float(sum(fill.slippage for fill in fills)))
+    traded = commission = slippage = 0.0
+    for fills, _, values in result.fill_columns():
+        traded = sum(values.tolist(), traded)
+        commission, slippage = sum(fills["c"].tolist(), commission), sum(fills["b"].tolist(), slippage)
+    return Costs(traded, commission, slippage)
 
 
 def summary(result: Result) -> dict[str, Any]:
@@ -140,16 +149,24 @@ def summary(result: Result) -> dict[str, Any]:
     told = statement(result)
     falls = metrics.drawdowns(np.concatenate(([result.cash_start], result.equity[ends])))
     turned = holdings.turnover_of(result)
+    ends_of = result.ends
+    states: Counter[str] = Counter()
+    for (state, _), count in ends_of.items():
+        states[state] += count
     # V begins with the starting capital, which stood before the first session.
     days = [_day(day) for day in (tape.sessions[0] - 1, *tape.sessions[:rows][ends])] if rows else []
     # What was open at the end has told nobody yet what it waited for: the journal has waits that are over.
-    waiting = [(order.order, wait) for order in result.orders if order.state in ("accepted", "partially_filled") for wait in order.waits]
-    bars = {at: row for row, at in enumerate(tape.ats[:rows])} if waiting else {}
+    if result.is_vast:
+        waiting = [
+            (wait.order, (Reason(wait.reason).words, wait.first, wait.last)) for wait in sorted(result.still_waiting, key=lambda wait: wait.order)
+        ]
+    else:
+        waiting = [(order.order, wait) for order in result.orders if order.state in ("accepted", "partially_filled") for wait in order.waits]
     return {
         "run_id": result.run_id,
         "code": None if scenario is None else result.journal.header.removeprefix(f"{scenario.text}\n").partition("\n")[0],
         "tape": {"digest": tape.digest(), "rows": len(tape), "symbols": [instrument.symbol for instrument in tape.instruments]},
-        "waiting": [{"order": order, "reason": why, "first_bar": bars[a], "last_bar": bars[b]} for order, (why, a, b) in waiting],
+        "waiting": [{"order": order, "reason": why, "first_bar": _bar(tape, a), "last_bar": _bar(tape, b)} for order, (why, a, b) in waiting],
         "journal_hash": result.hash,
         "scenario": None if scenario is None else {"name": scenario.name, "title": scenario.title, "seed": scenario.seed},
         "interrupted": result.interrupted,
@@ -190,24 +207,31 @@ def summary(result: Result) -> dict[str, Any]:
             "average_equity": _number(told.equity),
         },
         "booked": _booked(result),
-        "round_trips": {side: _facts(found._asdict()) for side, found in trades.summarise(result.trips.closed).items()},
-        "open_profit": _number(sum(trip.pnl for trip in result.trips.open)),
+        # Of very many trades there are no round trips and no parts: they would not fit into memory.
+        "round_trips": None if result.is_vast else {side: _facts(x._asdict()) for side, x in trades.summarise(result.trips.closed).items()},
+        "open_profit": None if result.is_vast else _number(sum(trip.pnl for trip in result.trips.open)),
         "turnover": _facts({"two_sided": turned, "one_sided": metrics.Measured(turned.value / 2.0, turned.reason)}),
-        "attribution": {
+        "attribution": None
+        if result.is_vast
+        else {
             "instrument": [_facts(part._asdict()) for part in attribution.attribution(result)],
             "sleeve": [_facts(part._asdict()) for part in attribution.attribution(result, "sleeve")],
         },
         "regimes": [_facts(each._asdict()) for each in rolling.by_regime(result, against.equity)] if against else [],
         "counts": {
             "fills": len(result.fills),
-            "orders": len(result.orders),
-            "orders_by_state": dict(Counter(order.state for order in result.orders)),
+            "orders": ends_of.total(),
+            "orders_by_state": dict(states),
             "forced": len(result.forced),
             "halts": sum(halt.measure not in ("resumed", "released", "reduced") for halt in result.halts),
         },
         "notes": list(result.notes),
         "assumptions": list(result.assumptions),
     }
+
+
+def _bar(tape: Tape, at: int) -> int:
+    return int(np.searchsorted(tape.closed_at[: len(tape)], at))
 
 
 def _booked(result: Result) -> dict[str, float | None]:

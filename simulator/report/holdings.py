@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from simulator.errors import DataError
+from simulator.loop.journal import times_to_rows
 from simulator.report.metrics import FloatArray, Measured, session_ends
 from simulator.report.statistic import statistic
 
@@ -66,10 +67,14 @@ def turnover_of(result: Result) -> Measured:
     sessions = result.tape.sessions[: result.rows]
     ends = session_ends(sessions)
     traded = np.zeros(len(ends))
-    multipliers = {x.symbol: (x.multiplier, result.rates(i)) for i, x in enumerate(result.tape.instruments)}
-    for fill in result.fills:
-        if fill.bar < result.rows:
-            multiplier, rates = multipliers[fill.symbol]
-            value = abs(fill.quantity) * fill.price * multiplier
-            traded[np.searchsorted(ends, fill.bar)] += value if rates is None else value * float(rates[fill.bar])
+    rates = [result.rates(i) for i in range(result.tape.width)]
+    for fills, _, values in result.fill_columns():
+        bars = times_to_rows(result.tape, fills["at"])
+        known = bars < result.rows
+        bars, values, instruments = bars[known], values[known], fills["instrument"][known]
+        for i, column in enumerate(rates):
+            if column is not None:
+                own = instruments == i
+                values[own] *= column[bars[own]]
+        np.add.at(traded, np.searchsorted(ends, bars), values)
     return turnover.measured(traded, result.held[0][ends])

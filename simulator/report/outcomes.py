@@ -51,7 +51,7 @@ def outcome(result: Result, spent: Spent, standing: Standing | None = None) -> I
         yield "interrupted", f"after bar {rows:,} of {len(tape):,}" + (f", which closed {_moment(tape.closed_at[rows - 1])} UTC" if rows else "")
     pace = f"{rows / max(spent.total, 1e-9):,.0f} bars/s" + (f", {spent.fitting:.2f} s of it fitting models" if spent.fitting else "")
     yield "bars", f"{rows:,} of {tape.width} instrument{'s' * (tape.width > 1)} in {spent.total:.2f} s ({pace})"
-    refused = Counter(order.reason for order in result.orders if order.state == "rejected")
+    refused = Counter({reason: count for (state, reason), count in result.ends.items() if state == "rejected"})
     yield "orders", f"{counts['orders']:,}"
     yield "fills", f"{counts['fills']:,}"
     yield "refused", f"{refused.total():,}" + (f" ({', '.join(f'{why}: {count:,}' for why, count in refused.most_common())})" if refused else "")
@@ -79,8 +79,8 @@ def outcome(result: Result, spent: Spent, standing: Standing | None = None) -> I
     if result.forced:
         reasons = Counter(x.reason for x in result.forced)
         yield "forced", f"{counts['forced']:,} ({', '.join(f'{why}: {count:,}' for why, count in reasons.most_common())})"
-    trips, open_profit = facts["round_trips"]["all"], facts["open_profit"]
-    if trips["trips"]:
+    trips, open_profit = facts["round_trips"] and facts["round_trips"]["all"], facts["open_profit"]
+    if trips and trips["trips"]:
         factor = f", profit factor {trips['profit_factor']:.2f}" if trips["profit_factor"] is not None else ""
         mean = f", {trips['expectancy']:+,.2f} each, held {trips['days']:,.1f} days on average"
         yield "round trips", f"{trips['trips']:,}: {trips['win_rate']:.1%} won{factor}{mean}; open at the end {open_profit:+,.2f}"

@@ -23,6 +23,8 @@ SHORTFALLS_MAX: Final = 40
 
 def trip_table(result: Result) -> str:
     """Round trips by side, and what is still open."""
+    if result.is_vast:
+        return _left_out(result, "Round trips")
     closed, still = result.trips
     held = (
         f"Not among them: {words.count(len(still), 'lot')} open at the end, with {words.money(sum(x.pnl for x in still))} of profit at last closes."
@@ -53,8 +55,15 @@ def trip_table(result: Result) -> str:
     return table(heads, rows) + note(how, worst, held if still else "")
 
 
+def _left_out(result: Result, what: str) -> str:
+    """Why a section is not there."""
+    return f"<p>{what} are not told of {result.fill_count:,} trades, which are more than fit into memory one by one; all are in fills.parquet.</p>"
+
+
 def attribution_tables(result: Result) -> str:
     """By instrument and by sleeve, where there is more than one of them."""
+    if result.is_vast:
+        return _left_out(result, "Parts by instrument")
     tables = []
     for heading, parts in (("Instrument", attribution(result)), ("Sleeve", attribution(result, "sleeve"))):
         named = [part for part in parts if part.name != ACCOUNT]
@@ -89,6 +98,8 @@ def cost_table(result: Result) -> str:
 
 def shortfall_table(result: Result) -> str:
     """The shortfalls side by side, where orders were cut in time: of all orders, or, of many, of those that were cut."""
+    if result.is_vast:
+        return _left_out(result, "Shortfalls")
     parents = {order.parent for order in result.orders if order.parent}
     if not parents:
         return ""
@@ -106,16 +117,18 @@ def shortfall_table(result: Result) -> str:
 
 def order_tables(result: Result) -> str:
     """What became of orders, and what they waited for."""
-    orders = result.orders
-    if not orders:
+    ends = result.ends
+    if not ends:
         return "<p>No order was sent.</p>"
-    ends = Counter((order.state, order.reason) for order in orders)
     rows = [
-        (state.replace("_", " "), "" if state == reason else reason, f"{count:,}", words.percent(count / len(orders), 1))
+        (state.replace("_", " "), "" if state == reason else reason, f"{count:,}", words.percent(count / ends.total(), 1))
         for (state, reason), count in sorted(ends.items(), key=lambda x: (-x[1], x[0]))
     ]
     tables = table(("State at the end", "Reason", "Orders", "Share"), rows, 2)
-    waits = Counter(reason for order in orders for reason in sorted({reason for reason, _, _ in order.waits}))
+    if result.is_vast:
+        waits = result.sent.waited
+    else:
+        waits = Counter(reason for order in result.orders for reason in sorted({reason for reason, _, _ in order.waits}))
     if waits:
         waited = [(reason, f"{count:,}") for reason, count in sorted(waits.items(), key=lambda x: (-x[1], x[0]))]
         tables += "\n<h3>What orders waited for</h3>\n" + table(("Reason", "Orders"), waited)

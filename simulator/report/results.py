@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
-from itertools import repeat
-from typing import TYPE_CHECKING, Any, NamedTuple
+from itertools import islice
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
 
@@ -14,20 +15,26 @@ from simulator.book.currencies import CurrencyPortfolio, currencies_of
 from simulator.book.fills import Booking, Fill, Waited, venue_of
 from simulator.book.futures import futures_of, open_portfolio
 from simulator.book.orders import FloatArray, IntArray, OrderKind, OrderState, Reason, TimeInForce
-from simulator.kernels import rules, tapes
+from simulator.kernels import rules
 from simulator.loop import journal as rows
 from simulator.loop.journal import MemoryJournal, settled, times_to_rows
+from simulator.loop.spool import SpooledJournal
 from simulator.market.tape import Bars, Tape
+from simulator.report.curves import MOVES, Curve
+from simulator.report.sent import Sent
 from simulator.risk.engine import Measure
 
 if TYPE_CHECKING:
     import pandas as pd
+    import pyarrow as pa
 
     from simulator.book.portfolio import Portfolio
     from simulator.report.bootstrap import Intervals
     from simulator.report.trades import Trips
     from simulator.scenarios import Scenario
 
+LISTED: Final = 100_000
+"""Trades that a run whose journal lies in a file tells one by one."""
 STATE_OF = {
     rules.CANCELLED: OrderState.CANCELLED,
     rules.EXPIRED: OrderState.EXPIRED,
@@ -123,6 +130,22 @@ class ForcedRow(NamedTuple):
     needed: float
 
 
+class Listed(Sequence[Any]):
+    """Rows that are made anew each time, so that they need not all be in memory."""
+
+    def __init__(self, make: Callable[[], Iterator[Any]], count: int) -> None:
+        self._make, self._count = make, count
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __iter__(self) -> Iterator[Any]:
+        return self._make()
+
+    def __getitem__(self, k: Any) -> Any:
+        return [*self][k] if isinstance(k, slice) or k < 0 else next(islice(self._make(), k, None))
+
+
 class Result:
     """The outcome of a run over the first *rows* bars of *tape*."""
 
@@ -141,11 +164,12 @@ class Result:
         assumptions: Sequence[str] = (),
         names: Mapping[str, Any] | None = None,
         plots: Mapping[str, Mapping[str, tuple[Sequence[int], Sequence[float]]]] | None = None,
+        curve: Curve | None = None,
     ) -> None:
         self.tape, self.journal, self.cash_start, self.rows = tape, journal, cash_start, rows
         self.scenario, self.run_id, self.interrupted = scenario, run_id, interrupted
-        self.notes, self.assumptions = tuple(notes), tuple(assumptions)
-        self._still_waiting, self._names, self._plots = tuple(still_waiting), names or {}, plots or {}
+        self.notes, self.assumptions, self.listed = tuple(notes), tuple(assumptions), LISTED
+        self._still_waiting, self._names, self._plots, self._streamed = tuple(still_waiting), names or {}, plots or {}, curve
 
     @cached_property
     def hash(self) -> str:
@@ -156,41 +180,54 @@ class Result:
         """The journal's rows as a structured array, see loop.journal.ROW."""
         return self.journal.table()
 
-    @cached_property
-    def _table(self) -> np.ndarray:
-        return self.journal.table()
+    def rows_of(self, *kinds: int) -> np.ndarray:
+        """The journal's rows of these kinds, in their order."""
+        found = [*self.parts_of(*kinds)]
+        return found[0] if len(found) == 1 else np.concatenate([np.empty(0, rows.ROW), *found])
+
+    def parts_of(self, *kinds: int) -> Iterator[np.ndarray]:
+        """The same, one part after the other where the journal lies in a file."""
+        return (part[np.isin(part["kind"], kinds)] for part in self.journal.parts())
+
+    def stretches(self) -> Iterator[tuple[int, int, np.ndarray]]:
+        """The bars that were run in stretches that fit into memory, each with the rows that changed cash or positions there: first, end and rows."""
+        parts, waiting = self.parts_of(*MOVES), np.empty(0, rows.ROW)
+        for first, end in self.tape.spans(0, self.rows):
+            last = self.tape.ats[end - 1] if end else 0
+            pieces = [waiting]
+            while not len(pieces[-1]) or pieces[-1]["at"][-1] <= last:
+                part = next(parts, None)
+                if part is None:
+                    break
+                pieces.append(part)
+            here = pieces[0] if len(pieces) == 1 else np.concatenate(pieces)
+            cut = int(np.searchsorted(here["at"], last, side="right"))
+            waiting = here[cut:]
+            yield first, end, here[:cut]
 
     @cached_property
     def _curve(self) -> tuple[FloatArray, float]:
         if currencies_of(self.tape) or futures_of(self.tape):
             account, equity = self._replayed
             return equity, account.cash
-        moves, out = self._moves, np.empty(self.rows)
-        kinds, lots = moves["kind"], np.ascontiguousarray(moves["lots"])
-        booked = kinds == rows.BOOKED
-        # What was booked without a trade is a trade at no price with a commission of the amount, the other way round: the same sums, bit for bit.
-        prices = np.where(kinds == rows.FILL, moves["a"], 0.0)
-        commissions = np.where(booked, -moves["a"], np.where(kinds == rows.FILL, moves["c"], 0.0))
-        at, instruments = times_to_rows(self.tape, moves["at"]), np.maximum(moves["instrument"], 0).astype(np.int64)
-        cash = tapes.equity_curve(float(self.cash_start), self.tape.terms, self.tape.panel_marks, at, instruments, lots, prices, commissions, out)
-        if booked.any():
-            owed = np.zeros(self.rows)
-            np.add.at(owed, at[booked & (at < self.rows)], moves["b"][booked & (at < self.rows)])
-            out += np.cumsum(owed)
-        return out, float(cash)
+        curve = self._streamed or Curve(self.tape, self.cash_start)
+        if curve.done < self.rows:
+            curve.take(self.rows_of(*MOVES), self.rows)
+        return curve.equity, curve.cash
 
     @cached_property
     def _replayed(self) -> tuple[Portfolio, FloatArray]:
         """The account that goes through all that was booked once more, and its equity at each close: (rows,)."""
         account, out, done = open_portfolio(Bars(self.tape), float(self.cash_start)), np.empty(self.rows), 0
-        for t, row in zip(times_to_rows(self.tape, self._moves["at"]).tolist(), self._moves.tolist(), strict=True):
-            if t > done:
-                out[done:t], done = account.values(done, t), t
-            _, _, kind, i, order, lots, a, b, c, d, _ = row
-            if kind == rows.FILL:
-                account.book([Fill(order, i, lots, a, b, c, bool(d))])
-            else:
-                account.settle([settled(row)])
+        for moves in self.parts_of(*MOVES):
+            for t, row in zip(times_to_rows(self.tape, moves["at"]).tolist(), moves.tolist(), strict=True):
+                if t > done:
+                    out[done:t], done = account.values(done, t), t
+                _, _, kind, i, order, lots, a, b, c, d, _ = row
+                if kind == rows.FILL:
+                    account.book([Fill(order, i, lots, a, b, c, bool(d))])
+                else:
+                    account.settle([settled(row)])
         out[done:] = account.values(done, self.rows)
         return account, out
 
@@ -203,12 +240,6 @@ class Result:
         if not isinstance(account, CurrencyPortfolio):
             return []
         return [CurrencyRow(*row) for row in zip(account.currencies.names, account.balances, account.local, account.exchange, strict=True)]
-
-    @cached_property
-    def _moves(self) -> np.ndarray:
-        """The rows of the journal that change cash or positions: fills, bookings and splits."""
-        found: np.ndarray = self._table[np.isin(self._table["kind"], (rows.FILL, rows.BOOKED, rows.RESCALED))]
-        return found
 
     @property
     def equity(self) -> FloatArray:
@@ -224,7 +255,8 @@ class Result:
     def positions(self) -> dict[str, float]:
         """What is held at the end, in signed units by symbol."""
         held = np.zeros(self.tape.width, np.int64)
-        np.add.at(held, self._moves["instrument"], self._moves["lots"])
+        for moves in self.parts_of(*MOVES):
+            np.add.at(held, moves["instrument"], moves["lots"])
         return {self.tape.instruments[i].symbol: self.tape.instruments[i].units(int(held[i])) for i in np.flatnonzero(held).tolist()}
 
     def rates(self, instrument: int) -> FloatArray | None:
@@ -232,29 +264,43 @@ class Result:
         currencies = currencies_of(self.tape)
         if currencies is None or not currencies.of[instrument]:
             return None
-        return self.tape.marks[: self.rows, currencies.rates[currencies.of[instrument]]]
+        return self.tape.picked("marks", currencies.rates[currencies.of[instrument]], self.rows)
 
-    def values(self) -> Iterator[tuple[int, FloatArray]]:
-        """Each instrument that was held, and the value of its position at the close of each bar, (rows,), in the base currency: a short one's is
-        below 0.
+    def values(self, at: IntArray) -> Iterator[tuple[int, FloatArray]]:
+        """Each instrument that was held, and the value of its position at the close of each of these bars, (n,), in the base currency: a short one's
+        is below 0.
         """
-        moves, tape = self._moves, self.tape
-        at = times_to_rows(tape, moves["at"])
-        for i in np.unique(moves["instrument"][moves["lots"] != 0]).tolist():
-            own = (moves["instrument"] == i) & (at < self.rows)
-            traded = np.zeros(self.rows, np.int64)
-            np.add.at(traded, at[own], moves["lots"][own])
-            lots, rates = np.cumsum(traded), self.rates(i)
-            worth = tape.marks[: self.rows, i] if rates is None else tape.marks[: self.rows, i] * rates
-            yield i, np.where(lots == 0, 0.0, lots * tape.terms[i, 3] * worth)
+        lots = np.zeros((len(at) + 1, self.tape.width), np.int64)
+        traded = np.zeros(self.tape.width, bool)
+        for moves in self.parts_of(*MOVES):
+            moves = moves[moves["lots"] != 0]
+            traded[moves["instrument"]] = True
+            # What was moved after the last of these bars stands in a row of its own.
+            np.add.at(lots, (np.searchsorted(at, times_to_rows(self.tape, moves["at"])), moves["instrument"]), moves["lots"])
+        lots = np.cumsum(lots[:-1], axis=0)
+        for i in np.flatnonzero(traded).tolist():
+            yield i, self._worth(i, lots[:, i], at)
+
+    def _worth(self, instrument: int, lots: IntArray, at: IntArray | slice) -> FloatArray:
+        rates, marks = self.rates(instrument), self.tape.marks[at, instrument]
+        worth = marks if rates is None else marks * rates[at]
+        return np.where(lots == 0, 0.0, lots * self.tape.terms[instrument, 3] * worth)
 
     @cached_property
     def held(self) -> tuple[FloatArray, FloatArray]:
         """Gross and net value of all positions in money at the close of each bar, each (rows,)."""
-        gross, net = np.zeros(self.rows), np.zeros(self.rows)
-        for _, value in self.values():
-            gross += np.abs(value)
-            net += value
+        gross, net, held = np.zeros(self.rows), np.zeros(self.rows), np.zeros(self.tape.width, np.int64)
+        for first, end, moves in self.stretches():
+            at, here = times_to_rows(self.tape, moves["at"]) - first, slice(first, end)
+            moved = moves["lots"] != 0
+            for i in np.union1d(np.flatnonzero(held), moves["instrument"][moved]).tolist():
+                traded, own = np.zeros(end - first, np.int64), moved & (moves["instrument"] == i)
+                np.add.at(traded, at[own], moves["lots"][own])
+                lots = held[i] + np.cumsum(traded)
+                held[i] = lots[-1]
+                value = self._worth(i, lots, here)
+                gross[here] += np.abs(value)
+                net[here] += value
         return gross, net
 
     @cached_property
@@ -281,25 +327,58 @@ class Result:
         return found
 
     @cached_property
-    def fills(self) -> list[FillRow]:
-        """Every trade, in the order in which they happened."""
-        fills = self._table[self._table["kind"] == rows.FILL]
-        bars = times_to_rows(self.tape, fills["at"]).tolist()
+    def fills(self) -> Sequence[FillRow]:
+        """Every trade, in the order in which they happened: a list, or what reads them again where the journal lies in a file."""
+        return Listed(self._each_fill, self.fill_count) if isinstance(self.journal, SpooledJournal) else [*self._each_fill()]
+
+    @cached_property
+    def fill_count(self) -> int:
+        """How many trades there were."""
+        return sum(int(np.count_nonzero(part["kind"] == rows.FILL)) for part in self.journal.parts())
+
+    @property
+    def is_vast(self) -> bool:
+        """Whether the journal lies in a file and has more trades than can be told one by one in bounded memory: then there are no round trips, no
+        attribution and no shortfalls, and what became of orders is in `sent`.
+        """
+        return isinstance(self.journal, SpooledJournal) and self.fill_count > self.listed
+
+    @cached_property
+    def sent(self) -> Sent:
+        """What became of all orders of a vast run."""
+        return Sent(self.journal, self.tape, STATE_OF, self._still_waiting)
+
+    @cached_property
+    def ends(self) -> Counter[tuple[str, str]]:
+        """How many orders came to which state for which reason."""
+        return self.sent.ends if self.is_vast else Counter((order.state, order.reason) for order in self.orders)
+
+    @property
+    def still_waiting(self) -> tuple[Waited, ...]:
+        """What open orders wait for at the end."""
+        return self._still_waiting
+
+    def fill_columns(self) -> Iterator[tuple[np.ndarray, FloatArray, FloatArray]]:
+        """Trades as columns, part after part: their rows of the journal, their units and their values at the prices paid, in their currencies."""
+        terms = self.tape.terms
+        for fills in self.parts_of(rows.FILL):
+            up, down, multiplier = terms[fills["instrument"], :3].T
+            units = fills["lots"] * up / down
+            yield fills, units, np.abs(units) * fills["a"] * multiplier
+
+    def _each_fill(self) -> Iterator[FillRow]:
         instruments, name = self.tape.instruments, self._name
-        venues = map(venue_of, self.items["d"].tolist()) if len(self.items) else repeat("")
-        return [
-            FillRow(
-                name(order), bar, instruments[i].units(lots), price, commission, instruments[i].symbol, slippage, order, at, bool(ambiguous), venue
-            )
-            for bar, (at, _, _, i, order, lots, price, slippage, commission, _, ambiguous), venue in zip(bars, fills.tolist(), venues)  # noqa: B905
-        ]
+        venues = (venue_of(code) for part in self.parts_of(rows.ITEMISED) for code in part["d"].tolist())
+        for fills in self.parts_of(rows.FILL):
+            bars = times_to_rows(self.tape, fills["at"]).tolist()
+            for bar, (at, _, _, i, order, lots, price, slippage, commission, _, ambiguous) in zip(bars, fills.tolist(), strict=True):
+                units, venue = instruments[i].units(lots), next(venues, "")
+                yield FillRow(name(order), bar, units, price, commission, instruments[i].symbol, slippage, order, at, bool(ambiguous), venue)
 
     @cached_property
     def items(self) -> np.ndarray:
         """The journal's rows that say what is behind the costs of each fill, one a fill in their order; none where they are a few plain numbers."""
-        items: np.ndarray = self._table[self._table["kind"] == rows.ITEMISED]
-        assert len(items) in (0, int(np.count_nonzero(self._table["kind"] == rows.FILL)))
-        return items
+        return self.rows_of(rows.ITEMISED)
 
     @cached_property
     def trips(self) -> Trips:
@@ -315,19 +394,27 @@ class Result:
 
         return bootstrap.of(self)
 
+    def names(self, orders: np.ndarray) -> pa.Array:
+        """The client_ids of orders, by their ids, as text: empty where an order, or the one it is a slice of, has none."""
+        import pyarrow as pa
+
+        if not self.journal.client_ids:
+            return pa.repeat("", len(orders))
+        return pa.array([str(self._name(order)) for order in orders.tolist()], pa.string())
+
     def _name(self, order: int) -> Any:
         text = self.journal.client_ids.get(self._parents.get(order, order), "")
         return self._names.get(text, text)
 
     @cached_property
     def _parents(self) -> dict[int, int]:
-        slices = self._table[self._table["kind"] == rows.SLICED]
+        slices = self.rows_of(rows.SLICED)
         return dict(zip(slices["order"].tolist(), slices["e"].tolist(), strict=True))
 
     @cached_property
     def orders(self) -> list[OrderRow]:
         """Every order that was sent, refused ones too, oldest first. One that was sent again with the same client_id stands here once."""
-        states = _States(self._table.tolist(), self._parents)
+        states = _States((row for part in self.journal.parts() for row in part.tolist()), self._parents)
         for wait in self._still_waiting:
             states.waits.setdefault(wait.order, []).append((wait.reason, wait.first, wait.last))
             states.waiting[wait.order] = wait.reason
@@ -362,7 +449,7 @@ class Result:
     @cached_property
     def bookings(self) -> list[BookingRow]:
         """What was booked without a trade, and splits, in the order in which they happened."""
-        moves = self._moves[self._moves["kind"] != rows.FILL]
+        moves = self.rows_of(rows.BOOKED, rows.RESCALED)
         bars, found = times_to_rows(self.tape, moves["at"]).tolist(), []
         for bar, (at, _, kind, i, _, lots, a, b, c, d, e) in zip(bars, moves.tolist(), strict=True):
             symbol = self.tape.instruments[i].symbol if i >= 0 else ""
@@ -376,13 +463,13 @@ class Result:
     @cached_property
     def halts(self) -> list[HaltRow]:
         """Halts of trading, and their ends."""
-        halts = self._table[self._table["kind"] == rows.HALT].tolist()
+        halts = self.rows_of(rows.HALT).tolist()
         return [HaltRow(at, Measure(measure).name.lower(), equity, floor) for at, _, _, _, measure, _, equity, floor, _, _, _ in halts]
 
     @cached_property
     def forced(self) -> list[ForcedRow]:
         """Orders that the account's broker sent or cancelled by itself: recalls, margin calls, bankruptcy."""
-        forced, instruments = self._table[self._table["kind"] == rows.FORCED], self.tape.instruments
+        forced, instruments = self.rows_of(rows.FORCED), self.tape.instruments
         bars = times_to_rows(self.tape, forced["at"]).tolist()
         return [
             ForcedRow(at, bar, order, instruments[i].symbol, instruments[i].units(lots), Reason(reason).words, had, needed)
@@ -417,7 +504,7 @@ class Result:
 class _States:
     """Orders and what the journal says became of each: one pass over its rows."""
 
-    def __init__(self, table: list[tuple[Any, ...]], parents: dict[int, int]) -> None:
+    def __init__(self, table: Iterable[tuple[Any, ...]], parents: dict[int, int]) -> None:
         self.wishes: dict[int, tuple[int, int, int, float, float, int]] = {}
         self.filled: dict[int, int] = {}
         self.endings: dict[int, tuple[OrderState, int]] = {}

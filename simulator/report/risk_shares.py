@@ -39,10 +39,10 @@ def risk_shares(result: Result) -> list[RiskShare]:
     marks, equity = chained(result.tape).marks[: result.rows][ends], result.equity[ends]
     solvent = np.where(equity > 0.0, equity, np.nan)
     names, own, weights = [], [], []
-    for i, value in result.values():
+    for i, value in result.values(ends):
         rates = result.rates(i)
         price = marks[:, i] if rates is None else marks[:, i] * rates[ends]
-        weight = value[ends] / solvent
+        weight = value / solvent
         moved = np.diff(price) / price[:-1]
         names.append(result.tape.instruments[i].symbol)
         own.append(np.where(weight[:-1] == 0.0, 0.0, weight[:-1] * moved))

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from math import inf, isclose
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
 
@@ -254,28 +254,34 @@ class _Book:
 
 def trips(result: Result) -> Trips:
     """Every lot of a run, matched anew from its journal; `Result.trips` keeps them."""
-    table = result.journal_table()
-    table = table[np.isin(table["kind"], (rows.FILL, rows.BOOKED, rows.RESCALED))]
     books: dict[int, _Book] = {}
     closed: list[RoundTrip] = []
-    for bar, (_, _, kind, i, order, lots, a, b, c, d, e) in zip(times_to_rows(result.tape, table["at"]).tolist(), table.tolist(), strict=True):
-        if bar >= result.rows or i < 0:
-            continue
-        book = books.get(i)
-        if book is None:
-            book = books[i] = _Book(result, i)
-        if kind == rows.FILL:
-            closed += book.trade(lots, a, a - b / (lots * book.size * book.rate(bar)), c, bar, order)
-        elif kind == rows.RESCALED:
-            book.split(d, e, bar)
-        elif lots:
-            closed += book.trade(lots, c, inf, 0.0, bar, 0)
-        elif d == Booking.FRACTION:
-            held = book.held
-            left = held - int(held)
-            closed += book.trade(-left, c, inf, 0.0, bar, 0) if left else ()
+    for _, end, moves in result.stretches():
+        for bar, row in zip(times_to_rows(result.tape, moves["at"]).tolist(), moves.tolist(), strict=True):
+            if row[3] >= 0:
+                book = books.get(row[3]) or books.setdefault(row[3], _Book(result, row[3]))
+                closed += _moved(book, bar, row)
+        # What leaves memory has been seen by then.
+        for book in books.values() if end < result.rows else ():
+            for lot in book.open:
+                book.past(lot, end)
     last = result.rows - 1
     return Trips(closed, [trip for i in sorted(books) for trip in _still_open(books[i], float(result.tape.marks[last, i]), last)])
+
+
+def _moved(book: _Book, bar: int, row: tuple[Any, ...]) -> Iterator[RoundTrip]:
+    """The round trips that a row of the journal closes."""
+    _, _, kind, _, order, lots, a, b, c, d, e = row
+    if kind == rows.FILL:
+        yield from book.trade(lots, a, a - b / (lots * book.size * book.rate(bar)), c, bar, order)
+    elif kind == rows.RESCALED:
+        book.split(d, e, bar)
+    elif lots:
+        yield from book.trade(lots, c, inf, 0.0, bar, 0)
+    elif d == Booking.FRACTION:
+        held = book.held
+        left = held - int(held)
+        yield from book.trade(-left, c, inf, 0.0, bar, 0) if left else ()
 
 
 def _still_open(book: _Book, mark: float, bar: int) -> Iterator[RoundTrip]:
