@@ -183,9 +183,10 @@ def test_what_a_split_left_open_is_an_opportunity_in_new_shares() -> None:
     assert found.total == found.paper - found.real == 20.0
 
 
-def test_an_order_that_was_cut_ends_before_a_split_in_old_shares() -> None:
+def test_an_order_that_is_cut_through_a_split_is_told_in_the_shares_of_its_end() -> None:
+    """Three of nine at 11 before, and the rest as twelve at 6 after: decided at 5 in the end's shares, six at half of 11."""
     result = run(split_market((10.0,), (11.0,), (6.0,), (6.0,)), {0: lambda view: [view.order(9, schedule=Twap(3, 86_400.0))]}, plain())
     found = shortfall(result, 1)
-    assert (found.quantity, found.decision, found.closing) == (9.0, 10.0, 11.0)
-    assert found.opportunity == 9.0 - found.filled
+    assert (found.quantity, found.filled, found.children, found.decision, found.closing) == (18.0, 18.0, 3, 5.0, 6.0)
+    assert found.delay + found.timing == pytest.approx(6 * 0.5 + 12 * 1.0)
     assert found.total == found.paper - found.real
