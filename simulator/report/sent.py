@@ -112,7 +112,7 @@ class Sent:
         parents = columns["parent"][fills["order"]]
         np.add.at(columns["filled"], fills["order"], fills["lots"])
         np.add.at(columns["filled"], parents[parents > 0], fills["lots"][parents > 0])
-        for row in part[kind == journal.ADJUSTED].tolist():
+        for row in part[(kind == journal.ADJUSTED) & (part["e"] == 0)].tolist():
             # What is asked for is said in the new shares; what was filled before stays as it was.
             order = row[4]
             columns["instrument"][order], columns["limit"][order], columns["stop"][order] = row[3], row[6], row[7]
