@@ -8,7 +8,7 @@ enough that both had a quiet moment. `--large` adds 5,000 symbols, `--cold` the 
 seconds of a machine whose calibration is 40 ns). Memory is that of a fresh process which is given the data as arrays, its imports and those arrays
 included.
 
-`--growth` adds what more bars, instruments, orders a bar, trials and workers cost; with `--large` up to 100 million bars (15 GB of memory) and 5,000
+`--growth` adds what more bars, instruments, orders a bar, trials and workers cost; with `--large` up to 100 million bars (12 GB of memory) and 5,000
 instruments.
 
 `--peers` names a folder of virtual environments, one an engine (backtesting, bt, vectorbt, ...), and `--scripts` the folder of the published
