@@ -160,7 +160,17 @@ class Tape:
         column: FloatArray = getattr(self, field)
         if self.room is None:
             return column[:rows, instrument]
-        return np.concatenate([column[first:end, instrument] for first, end in self.spans(0, rows)])
+        # Copied before what was passed leaves memory.
+        return np.concatenate([np.array(column[first:end, instrument]) for first, end in self.spans(0, rows)])
+
+    def taken(self, field: str, at: IntArray) -> FloatArray:
+        """A field, or the marks, at these rows, in order: (n, instruments)."""
+        column: FloatArray = getattr(self, field)
+        found = np.empty((len(at), self.width))
+        for first, end in self.spans(0, self.rows):
+            here = slice(*np.searchsorted(at, [first, end]))
+            found[here] = column[at[here]]
+        return found
 
     def fill(self, times: tuple[IntArray, IntArray, IntArray], whole: Iterator[int]) -> None:
         """Take *times* (closed_at, opened_at and sessions, each (capacity,)) as those of all rows, and let *whole* fill `panel` with fields: it says

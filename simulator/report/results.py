@@ -278,11 +278,12 @@ class Result:
             # What was moved after the last of these bars stands in a row of its own.
             np.add.at(lots, (np.searchsorted(at, times_to_rows(self.tape, moves["at"])), moves["instrument"]), moves["lots"])
         lots = np.cumsum(lots[:-1], axis=0)
+        marks = self.tape.taken("marks", at)
         for i in np.flatnonzero(traded).tolist():
-            yield i, self._worth(i, lots[:, i], at)
+            yield i, self._worth(i, lots[:, i], marks[:, i], at)
 
-    def _worth(self, instrument: int, lots: IntArray, at: IntArray | slice) -> FloatArray:
-        rates, marks = self.rates(instrument), self.tape.marks[at, instrument]
+    def _worth(self, instrument: int, lots: IntArray, marks: FloatArray, at: IntArray | slice) -> FloatArray:
+        rates = self.rates(instrument)
         worth = marks if rates is None else marks * rates[at]
         return np.where(lots == 0, 0.0, lots * self.tape.terms[instrument, 3] * worth)
 
@@ -298,7 +299,7 @@ class Result:
                 np.add.at(traded, at[own], moves["lots"][own])
                 lots = held[i] + np.cumsum(traded)
                 held[i] = lots[-1]
-                value = self._worth(i, lots, here)
+                value = self._worth(i, lots, self.tape.marks[here, i], here)
                 gross[here] += np.abs(value)
                 net[here] += value
         return gross, net

@@ -36,7 +36,7 @@ def risk_shares(result: Result) -> list[RiskShare]:
     ends = session_ends(sessions)
     if len(ends) < 3:
         return []
-    marks, equity = chained(result.tape).marks[: result.rows][ends], result.equity[ends]
+    marks, equity = chained(result.tape).taken("marks", ends), result.equity[ends]
     solvent = np.where(equity > 0.0, equity, np.nan)
     names, own, weights = [], [], []
     for i, value in result.values(ends):
