@@ -65,7 +65,7 @@ def test_the_best_come_first_and_what_is_undefined_or_failed_is_none_of_them() -
 def test_a_folder_holds_every_trial_and_the_best_one(tmp_path: Path) -> None:
     grids.write(DONE, tmp_path)
     table = pd.read_parquet(tmp_path / "trials.parquet")
-    assert table["strategy.fast"].tolist() == ["5", "5", "10", "10", "50"]
+    assert table["strategy.fast"].tolist() == [5, 5, 10, 10, 50]
     assert table["sharpe"].tolist()[:3] == [0.5, 1.5, -1.0]
     assert table["error"].tolist()[-1].endswith("fast must be below <slow>")
     facts = json.loads((tmp_path / "sweep.json").read_text())
