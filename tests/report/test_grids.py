@@ -81,7 +81,7 @@ def test_the_page_has_a_heat_map_and_each_key_by_itself() -> None:
     assert "strategy.fast down, strategy.slow across" in page
     assert 'class="low" style="--a:47%">-1.00' in page
     assert "-1.00 to 0.50, median -0.25" in page
-    assert "fast must be below &lt;slow&gt; (1)" in page
+    assert "fast must be below &lt;slow&gt; (1, such as strategy.fast=50, strategy.slow=20)" in page
     assert "http" not in page.replace("http-equiv", "")
 
 
