@@ -165,7 +165,7 @@ def summary(result: Result) -> dict[str, Any]:
     return {
         "run_id": result.run_id,
         "code": None if scenario is None else result.journal.header.removeprefix(f"{scenario.text}\n").partition("\n")[0],
-        "tape": {"digest": tape.digest(), "rows": len(tape), "symbols": [instrument.symbol for instrument in tape.instruments]},
+        "tape": {"digest": result.digest, "rows": len(tape), "symbols": [instrument.symbol for instrument in tape.instruments]},
         "waiting": [{"order": order, "reason": why, "first_bar": _bar(tape, a), "last_bar": _bar(tape, b)} for order, (why, a, b) in waiting],
         "journal_hash": result.hash,
         "scenario": None if scenario is None else {"name": scenario.name, "title": scenario.title, "seed": scenario.seed},

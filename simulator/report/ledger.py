@@ -135,7 +135,7 @@ def _read(text: str) -> dict[str, Any]:
 def trial_of(result: Result, counted: bool = True) -> Trial:
     """A run of a scenario as a trial."""
     assert result.scenario is not None
-    return trial(result.scenario, result.tape.digest(), *_returns(result), run=result.run_id, counted=counted)
+    return trial(result.scenario, result.digest, *_returns(result), run=result.run_id, counted=counted)
 
 
 def _returns(result: Result) -> tuple[FloatArray, int]:

@@ -174,7 +174,12 @@ class Result:
     @cached_property
     def hash(self) -> str:
         """SHA-256 of header, rows, client ids, the digest of the tape, and how many of its bars were run."""
-        return self.journal.hash(f"{self.tape.digest()} {self.rows}")
+        return self.journal.hash(f"{self.digest} {self.rows}")
+
+    @cached_property
+    def digest(self) -> str:
+        """The digest of the tape."""
+        return self.tape.digest()
 
     def journal_table(self) -> np.ndarray:
         """The journal's rows as a structured array, see loop.journal.ROW."""
