@@ -70,6 +70,7 @@ class SimulatedBroker:
         self._pending, self._open = self.pending.data, self.open_orders.data
         self._market_at = rules.AT_CLOSE if settings.timing == "next_close" else rules.AT_OPEN
         self._same_close, self._slicing, self._path = settings.timing == "same_close", settings.slicing, settings.path
+        self._path_named = settings.path != "pessimistic"
         # Open orders whose way through a bar has to be walked, and groups of which one cancels the other.
         self._special: dict[int, Working] = {}
         self._groups: dict[int, Group] = {}
@@ -631,9 +632,10 @@ class SimulatedBroker:
         if touched is None and self._all_rest:
             return NOTHING
         within = self._timed and self._path in NAMED and self._env.peek() < bars.closed_at
-        joined = within or self._special or self._parents.of or touched is not None or self.portfolio.restated
-        if self._table.count and (joined or any(working.kind for working in self._eager)):
-            self._from_table(row)
+        if self._table.count:
+            joined = within or self._special or self._parents.of or touched is not None or self.portfolio.restated
+            if joined or any(working.kind for working in self._eager):
+                self._from_table(row)
         orders = self._eager
         if touched is not None:
             orders = sorted([*orders, *(working for book in touched for working in book.orders)], key=_by_sequence)
@@ -643,12 +645,7 @@ class SimulatedBroker:
             self.market.meet_table(self._table, self._market_at, events)
         elif orders or within:
             self.market.begin(row)
-            if (
-                within
-                or self._special
-                or (len(orders) > 1 and paths.crowded(orders, self._path))
-                or (self._path != "pessimistic" and paths.crowded(orders, self._path))
-            ):
+            if within or self._special or ((self._path_named or len(orders) > 1) and paths.crowded(orders, self._path)):
                 self._row, self._heard = row - 1, 0
                 orders = paths.meet(self.market, orders, self._market_at, self._path, events, self if within else None)
                 self._row = row

@@ -397,10 +397,11 @@ class Market:
                 sigma, days = tapes.impact_of(tape.panel_days, tape.panel, i, self.row, window, units)
             capped = working.kind == rules.LIMIT or working.kind == rules.STOP_LIMIT
             got = rules.slip(price, lots > 0, capped, working.limit, model, amount, share, sigma, days)
-        shares, notional = working.shares + units, working.notional + units * multiplier * got
+        worth, paid = units * multiplier, working.paid
+        shares, notional = working.shares + units, working.notional + worth * got
         per_share, per_order, rate, least, most, cents = self.fee
-        due = rules.fee(shares, notional, working.paid, per_share, per_order, rate, least, most, cents)
-        value = traded * up / down * multiplier
+        due = rules.fee(shares, notional, paid, per_share, per_order, rate, least, most, cents)
+        value = worth if lots > 0 else -worth
         held = self._lots[i] + change
         then = held + traded
         mark_row = self.portfolio.row
@@ -417,7 +418,7 @@ class Market:
         self.used[i] = budget - take, taken + take, change + traded
         self._pending[i] -= traded
         self.cash = self.cash - value * got - due
-        working.shares, working.notional, working.paid = shares, notional, working.paid + due
+        working.shares, working.notional, working.paid = shares, notional, paid + due
         working.remaining = lots - traded
         events.append(_new(Fill, (working.id, i, traded, got, value * (got - price) + 0.0, due, taker, False)))
 

@@ -213,24 +213,20 @@ def drive(
     strategy = session.strategy
     while isinstance(strategy, WarmingUp | Following | Waking):
         strategy = strategy.strategy
+    take = audit.step if audit else step
     try:
         while True:
-            before = done
             for bars in islice(walk, part):
-                step(session, bars)
-                if audit:
-                    audit.look(session, bars)
-                done = bars.row + 1
-            over = done == before
-            if over:
-                # A feed that passes over bars may have passed over the last ones.
-                done = session.view.row + 1
+                take(session, bars)
+            # A feed that passes over bars may have passed over the last ones.
+            before, done = done, session.view.row + 1
             if progress:
                 progress(done, bars_total)
-            if over:
+            if done == before:
                 return done
     except KeyboardInterrupt:
-        return done
+        # The bar that it was at may not have gone through to its end.
+        return max(done, session.view.row)
     except Exception as error:
         raise blame(error, strategy, session) from error
 

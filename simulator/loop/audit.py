@@ -15,7 +15,7 @@ from simulator.book.fills import Fill
 from simulator.book.futures import futures_of, open_portfolio
 from simulator.loop import journal as rows
 from simulator.loop.journal import ROW, MemoryJournal, OpenOrders
-from simulator.loop.session import Session
+from simulator.loop.session import Session, step
 from simulator.market.tape import Bars
 
 
@@ -36,6 +36,11 @@ class Audit:
         self.filled: dict[int, int] = {}
         self.sent_at: dict[int, int] = {}
         self.orders = OpenOrders()
+
+    def step(self, session: Session, bars: Bars) -> None:
+        """Take one instant through the system, and check all identities at its close."""
+        step(session, bars)
+        self.look(session, bars)
 
     def look(self, session: Session, bars: Bars) -> None:
         """Check all identities at the close of *bars*."""

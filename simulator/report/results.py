@@ -217,7 +217,7 @@ class Result:
             return equity, account.cash
         curve = self._streamed or Curve(self.tape, self.cash_start)
         if curve.done < self.rows:
-            curve.take(self.rows_of(*MOVES), self.rows)
+            curve.take(self.journal_table(), self.rows)
         return curve.equity, curve.cash
 
     @cached_property

@@ -52,6 +52,7 @@ class RiskEngine:
         "_bounds",
         "_cause",
         "_daily",
+        "_looks_closer",
         "_lots",
         "_pending",
         "_reducing",
@@ -88,6 +89,7 @@ class RiskEngine:
         self.halted = self.acting = self._reducing = False
         # What looks at groups, betas and volumes, where a limit does; how many rungs of the drawdown ladder equity has fallen.
         self.screen = Screen(limits, portfolio.bars.tape) if limits.looks_closer else None
+        self._looks_closer = bool(limits.rate_max) or self.screen is not None
         self._rung = 0
         # Whether somebody outside stopped trading, and the halt that a limit had called before.
         self.killed, self._cause = False, NOTHING
@@ -250,7 +252,6 @@ class RiskEngine:
         bars, portfolio_lots, pending, halted = portfolio.bars, self._lots, self._pending, self.halted
         tape, base, terms = bars.tape, portfolio.row * portfolio.width, self._sizes
         gross_max, net_max, name_max, notional_max, leverage_max = self._bounds
-        looks_closer = self.limits.rate_max or self.screen is not None
         equity, gross, net = portfolio.prospects(self._on_the_way(portfolio, added) if added else self.broker.pending)
         for wish in proposed:
             if isinstance(wish, Order):
@@ -285,7 +286,7 @@ class RiskEngine:
             reason, gross, net = permit(
                 lots, held, tape.marked[base + i], size, gross, net, equity, gross_max, net_max, name_max, notional_max, leverage_max, halted
             )
-            if looks_closer and not reason and not rules.reduces(held, lots):
+            if self._looks_closer and not reason and not rules.reduces(held, lots):
                 reason = self._look_closer(portfolio, added, i, lots, equity)
                 if reason:
                     gross, net = before
