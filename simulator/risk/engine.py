@@ -327,7 +327,7 @@ class RiskEngine:
             order.lots, held, mark, self._sizes[i], gross, net, equity, gross_max, net_max, name_max, notional_max, leverage_max, self.halted
         )
         reduces = rules.reduces(held, order.lots)
-        if not reason and not reduces and (self.limits.rate_max or self.screen is not None):
+        if self._looks_closer and not reason and not reduces:
             reason = self._look_closer(portfolio, without, i, order.lots, equity)
         if reason:
             refused.append(Refusal(order, reason))
