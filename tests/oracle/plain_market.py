@@ -436,7 +436,9 @@ def work(world: dict[str, Any]) -> None:
     at_open = world["refused"]
     elsewhere: dict[str, list[dict[str, Any]]] = {}
     for symbol in names:
-        if count[symbol] == 1 and world["path"] == "pessimistic" and stop_limit_alone(symbol, world):
+        # What has traded at the open is no company: the path matters to nobody but the stop-limit.
+        left = [order for order in orders_in(symbol, world) if not order["kind"].startswith("market")]
+        if len(left) == 1 and world["path"] == "pessimistic" and stop_limit_alone(symbol, world):
             continue
         paths: dict[tuple[str, ...], list[dict[str, Any]]] = {points: try_path(symbol, points, world) for points in (OHLC, OLHC)}
         points = choose(here[symbol], paths, world)

@@ -196,6 +196,12 @@ def test_a_stop_limit_below_its_stop_rests_as_a_limit_if_the_close_proves_nothin
     assert traded(result) == [("a", 2, 100, 10.25)]
 
 
+def test_what_trades_at_the_open_takes_no_proof_off_a_stop_limit() -> None:
+    """The limit is done at the open; inside the bar the stop-limit is alone, and its close of 10.40 proves nothing."""
+    limit, stop = send("a", 100, "limit", limit=10.0), send("b", 100, "stop_limit", stop=10.5, limit=10.3)
+    assert traded(run(bars(QUIET, (9.8, 10.6, 9.5, 10.4, 1000)), limit, stop)) == [("a", 1, 100, 9.8)]
+
+
 def test_a_stop_limit_that_must_be_crossed_needs_a_close_that_proves_it() -> None:
     """A close at the limit proves a touch, not a crossing. In the next bar it is a limit: at the open of 10.30."""
     table = bars(QUIET, (10, 10.6, 9.5, 10.3, 1000), (10.3, 10.3, 10.3, 10.3, 1000))
