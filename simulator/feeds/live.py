@@ -89,6 +89,13 @@ class Source(Protocol):
         """Put messages and what else there is to say; *since* is the last close that has been seen, in UTC nanoseconds, 0 for none."""
 
 
+def _unreadable(noun: str, message: Mapping[str, Any], error: Exception) -> DataError:
+    """What is wrong with a message that lacks a key, or has a value of another kind."""
+    if isinstance(error, KeyError):
+        return DataError(f"a {noun} message needs the key {error}, had {', '.join(map(str, message))}")
+    return DataError(f"a {noun} message has a value that cannot be read: {error}")
+
+
 def parse(message: Mapping[str, Any], tape: Tape) -> BarMessage:
     """The bar in a message. Raises DataError for one that cannot be read or cannot be true."""
     try:
@@ -99,10 +106,8 @@ def parse(message: Mapping[str, Any], tape: Tape) -> BarMessage:
         o, h, low, c = (float(message[key]) for key in ("o", "h", "l", "c"))
         # Beside an index that has no volume there may be one that has.
         volume = inf if "v" not in message and tape.truth.volume == "none" else float(message["v"])
-    except KeyError as error:
-        raise DataError(f"a bar message needs the key {error}, had {', '.join(map(str, message))}") from None
-    except (TypeError, ValueError, OverflowError) as error:
-        raise DataError(f"a bar message has a value that cannot be read: {error}") from None
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
+        raise _unreadable("bar", message, error) from None
     if symbol not in tape.index:
         raise DataError(f"no such instrument {symbol!r}{nearest(str(symbol), tape.index)}")
     prices = (o, h, low, c)
@@ -123,10 +128,8 @@ def parse_trade(message: Mapping[str, Any], tape: Tape) -> TradeMessage:
         symbol, at = message["S"], instant(message["t"])
         price = float(message["p"])
         size = inf if "s" not in message and tape.truth.volume == "none" else float(message["s"])
-    except KeyError as error:
-        raise DataError(f"a trade message needs the key {error}, had {', '.join(map(str, message))}") from None
-    except (TypeError, ValueError, OverflowError) as error:
-        raise DataError(f"a trade message has a value that cannot be read: {error}") from None
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
+        raise _unreadable("trade", message, error) from None
     if symbol not in tape.index:
         raise DataError(f"no such instrument {symbol!r}{nearest(str(symbol), tape.index)}")
     if not (isfinite(price) and price > 0.0 and size >= 0.0):

@@ -33,7 +33,7 @@ import numpy as np
 from simulator.book.orders import Reason
 from simulator.errors import SimulatorError
 from simulator.report import attribution, benchmark, holdings, metrics, rolling, tables, trades
-from simulator.report.costs import statement
+from simulator.report.costs import Statement, statement
 
 if TYPE_CHECKING:
     from simulator.loop.prover import Certificate
@@ -144,9 +144,8 @@ def summary(result: Result) -> dict[str, Any]:
     tape, rows, scenario = result.tape, result.rows, result.scenario
     against = benchmark.benchmark(result) if rows else None
     since = benchmark.since_first_fill(result, against) if against else None
-    measured, spent = metrics.measures(result, benchmark=against.equity if against else None), costs(result)
+    measured = metrics.measures(result, benchmark=against.equity if against else None)
     ends = metrics.session_ends(tape.sessions[:rows])
-    told = statement(result)
     falls = metrics.drawdowns(np.concatenate(([result.cash_start], result.equity[ends])))
     turned = holdings.turnover_of(result)
     ends_of = result.ends
@@ -155,18 +154,11 @@ def summary(result: Result) -> dict[str, Any]:
         states[state] += count
     # V begins with the starting capital, which stood before the first session.
     days = [_day(day) for day in (tape.sessions[0] - 1, *tape.sessions[:rows][ends])] if rows else []
-    # What was open at the end has told nobody yet what it waited for: the journal has waits that are over.
-    if result.is_vast:
-        waiting = [
-            (wait.order, (Reason(wait.reason).words, wait.first, wait.last)) for wait in sorted(result.still_waiting, key=lambda wait: wait.order)
-        ]
-    else:
-        waiting = [(order.order, wait) for order in result.orders if order.state in ("accepted", "partially_filled") for wait in order.waits]
     return {
         "run_id": result.run_id,
         "code": None if scenario is None else result.journal.header.removeprefix(f"{scenario.text}\n").partition("\n")[0],
         "tape": {"digest": result.digest, "rows": len(tape), "symbols": [instrument.symbol for instrument in tape.instruments]},
-        "waiting": [{"order": order, "reason": why, "first_bar": _bar(tape, a), "last_bar": _bar(tape, b)} for order, (why, a, b) in waiting],
+        "waiting": _waiting(result),
         "journal_hash": result.hash,
         "scenario": None if scenario is None else {"name": scenario.name, "title": scenario.title, "seed": scenario.seed},
         "interrupted": result.interrupted,
@@ -197,15 +189,7 @@ def summary(result: Result) -> dict[str, Any]:
             }
             for fall in falls
         ],
-        "costs": {
-            "traded": _number(spent.traded),
-            "commission": _number(spent.commission),
-            "slippage": _number(spent.slippage),
-            "commission_bps": _number(spent.bps(spent.commission)),
-            "slippage_bps": _number(spent.bps(spent.slippage)),
-            "itemised": {cost.name: _number(cost.money) for cost in told.costs},
-            "average_equity": _number(told.equity),
-        },
+        "costs": _spent(costs(result), statement(result)),
         "booked": _booked(result),
         # Of very many trades there are no round trips and no parts: they would not fit into memory.
         "round_trips": None if result.is_vast else {side: _facts(x._asdict()) for side, x in trades.summarise(result.trips.closed).items()},
@@ -227,6 +211,30 @@ def summary(result: Result) -> dict[str, Any]:
         },
         "notes": list(result.notes),
         "assumptions": list(result.assumptions),
+    }
+
+
+def _waiting(result: Result) -> list[dict[str, Any]]:
+    """What each open order waited for: it has told nobody yet, since the journal has waits that are over."""
+    if result.is_vast:
+        still = sorted(result.still_waiting, key=lambda wait: wait.order)
+        waiting = [(wait.order, (Reason(wait.reason).words, wait.first, wait.last)) for wait in still]
+    else:
+        waiting = [(order.order, wait) for order in result.orders if order.state in ("accepted", "partially_filled") for wait in order.waits]
+    tape = result.tape
+    return [{"order": order, "reason": why, "first_bar": _bar(tape, a), "last_bar": _bar(tape, b)} for order, (why, a, b) in waiting]
+
+
+def _spent(spent: Costs, told: Statement) -> dict[str, Any]:
+    """What trading cost: as the journal sums it, and item by item."""
+    return {
+        "traded": _number(spent.traded),
+        "commission": _number(spent.commission),
+        "slippage": _number(spent.slippage),
+        "commission_bps": _number(spent.bps(spent.commission)),
+        "slippage_bps": _number(spent.bps(spent.slippage)),
+        "itemised": {cost.name: _number(cost.money) for cost in told.costs},
+        "average_equity": _number(told.equity),
     }
 
 
