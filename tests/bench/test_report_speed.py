@@ -5,21 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
+from workloads import Rotates
 
 import simulator
 from simulator import DAY, Instrument, Tape
 from simulator.report import pages
-
-
-class Rotates:
-    """Holds another four of its instruments each month."""
-
-    def on_bars(self, view: simulator.View) -> object:
-        if view.row % 21:
-            return ()
-        weights = np.zeros(len(view.symbols))
-        weights[(view.row // 21 + np.arange(4)) % len(weights)] = 0.2
-        return view.rebalance(weights)
 
 
 @pytest.mark.bench
@@ -32,7 +22,7 @@ def test_the_report_of_ten_years_of_twenty_instruments(benchmark: BenchmarkFixtu
     )
 
     def fresh() -> tuple[tuple[simulator.Result], dict[str, object]]:
-        return (simulator.simulate(tape, Rotates()),), {}  # type: ignore[arg-type]
+        return (simulator.simulate(tape, Rotates()),), {}
 
     page = benchmark.pedantic(pages.report, setup=fresh, rounds=3, warmup_rounds=1)  # type: ignore[no-untyped-call]
     benchmark.extra_info["megabytes"] = len(page.encode()) / 1e6

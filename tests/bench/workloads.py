@@ -176,6 +176,17 @@ class Resting:
         return [view.order(1, 0, 1, 1.0 - k * 0.01) for k in range(self.count)]
 
 
+class Rotates:
+    """Holds another four of its instruments each month."""
+
+    def on_bars(self, view: View) -> Proposal:
+        if view.row % 21:
+            return ()
+        weights = np.zeros(len(view.symbols))
+        weights[(view.row // 21 + np.arange(4)) % len(weights)] = 0.2
+        return view.rebalance(weights)
+
+
 TARIFF = Simulated(participation=0.1, commission=Commission(0.0, 0.0, 10.0, 0.0), slippage=Slippage("none"))
 CASH, PANEL_CASH = 10_000.0, 10_000_000.0
 LIMITS = Limits(gross_max=1.0, net_max=1.0, name_max=1.0)

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from workloads import Rotates
 
 import simulator
 from simulator import DAY, Account, Instrument, Limits, Result, Tape, Truth
@@ -286,20 +287,9 @@ def test_a_run_without_trades_has_no_round_trips() -> None:
 def test_the_page_of_ten_years_of_twenty_instruments_is_at_most_6_mb() -> None:
     """Plotly's script is most of it."""
     market = tape(tuple(f"S{k}" for k in range(20)), rows=2_520)
-    page = pages.report(simulator.simulate(market, Rotates()))  # type: ignore[arg-type]
+    page = pages.report(simulator.simulate(market, Rotates()))
     assert len(page.encode()) <= 6_000_000
     assert page.count("plotly.js v") >= 1
-
-
-class Rotates:
-    """Holds another four of its instruments each month."""
-
-    def on_bars(self, view: simulator.View) -> object:
-        if view.row % 21:
-            return ()
-        weights = np.zeros(len(view.symbols))
-        weights[(view.row // 21 + np.arange(4)) % len(weights)] = 0.2
-        return view.rebalance(weights)
 
 
 def test_worst_periods_are_those_of_the_run() -> None:
