@@ -427,6 +427,32 @@ def passed(plan: Array, has: float, row: int, cash: float, worth_of: float, mark
     return row
 
 
+@rule
+def looked_over(
+    row: int,
+    end: int,
+    cash: float,
+    held: int,
+    worth_of: float,
+    size: float,
+    sessions: Array,
+    marks: Array,
+    charges: Array,
+    borrow: Array,
+    equity: Array,
+) -> tuple[float, int, int]:
+    """Note equity from *row* up to *end*, where nothing trades, with what accrues: (cash, the row that it came to, and CALLED if margin is short)."""
+    for t in range(row, end):
+        if charges[ACCRUES] != 0.0 and t > 0 and sessions[t] != sessions[t - 1]:
+            cash = accrued_alone(cash, sessions[t] - sessions[t - 1], worth_of, marks[t - 1], charges, borrow)
+        exposed = worth_of * marks[t] if held != 0 else 0.0
+        value = cash + exposed if held != 0 else cash
+        equity[t] = value
+        if charges[WATCHED] != 0.0 and is_called_alone(value, abs(exposed), held, size, marks[t], charges):
+            return cash, t, CALLED
+    return cash, end, DONE
+
+
 @released
 def run_single(
     panel: Array,
@@ -472,14 +498,7 @@ def run_single(
                 end += 1
             end = passed(plan, size_of(held, up, down, 1.0), end, cash, worth_of, marks, equity)
             if looked_at and (held < 0 or not cash > 0.0 or charges[CREDIT] != 0.0):
-                for k in range(t, end):
-                    if accrues and k > 0 and sessions[k] != sessions[k - 1]:
-                        cash = accrued_alone(cash, sessions[k] - sessions[k - 1], worth_of, marks[k - 1], charges, borrow)
-                    value = cash + worth_of * marks[k] if held != 0 else cash
-                    equity[k] = value
-                    if watched and is_called_alone(value, abs(worth_of * marks[k]) if held != 0 else 0.0, held, size, marks[k], charges):
-                        status, end = CALLED, k
-                        break
+                cash, end, status = looked_over(t, end, cash, held, worth_of, size, sessions, marks, charges, borrow, equity)
             t = end
             if t == rows or status != DONE:
                 stopped = t
