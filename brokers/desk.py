@@ -17,7 +17,7 @@ from brokers import paths, splits, ties
 from brokers.ahead import Ahead, expiring
 from brokers.latency import Clear, Sent, arrive
 from brokers.margined import market_of
-from brokers.matching import Bill, Book, Slice, Table, Working
+from brokers.matching import Bill, Book, Market, Slice, Table, Working
 from brokers.paths import NAMED
 from brokers.slicing import Parents, Seen, execute
 from brokers.ties import Group
@@ -61,6 +61,43 @@ class SimulatedBroker:
     with the very same rules; a single order that is touched in the same bar joins the table, so that all share the volume in one order.
     """
 
+    __slots__ = (
+        "_all_rest",
+        "_arrivals",
+        "_books",
+        "_eager",
+        "_env",
+        "_fills_at_once",
+        "_flying",
+        "_fresh",
+        "_groups",
+        "_heard",
+        "_latency",
+        "_market_at",
+        "_one_by_one",
+        "_open",
+        "_open_at_all",
+        "_parents",
+        "_path",
+        "_path_named",
+        "_pending",
+        "_row",
+        "_same_close",
+        "_sequence",
+        "_singles",
+        "_slicing",
+        "_special",
+        "_table",
+        "_timed",
+        "_under_way",
+        "ids",
+        "market",
+        "open_orders",
+        "pending",
+        "portfolio",
+        "tape",
+    )
+
     def __init__(self, settings: Simulated, tape: Tape, portfolio: Portfolio, account: Account, ids: OrderIds) -> None:
         self.tape, self.portfolio, self.ids = tape, portfolio, ids
         # Costs that compiled code does not know are reckoned order by order.
@@ -82,6 +119,9 @@ class SimulatedBroker:
         self._eager: list[Working] = []
         self._singles: dict[int, Working] = {}
         self._table = Table()
+        # Plain market orders that no bar has met yet, the last that were accepted: most are filled by the next bar, and never more than this.
+        self._fresh: list[Order] = []
+        self._fills_at_once = type(self.market).trade is Market.trade and not (self._latency or self._slicing or self._same_close)
         # The last row that open orders have met.
         self._row = -1
         # How many events of the bar that is worked the parents have heard of.
@@ -100,12 +140,35 @@ class SimulatedBroker:
         """Take these wishes in turn. A cash account's sells go before its buys, so that what is sold can pay for what is bought."""
         if not approved:
             return NOTHING
-        answers: list[Event] = []
         if len(approved) > 1 and self.market.cash_account:
             approved = _sells_first(approved)
-        row = self.portfolio.row
-        now, first, self._row = self.tape.ats[row], self._sequence, row
+        self._row = self.portfolio.row
         self._open_at_all, self._all_rest = True, False
+        if self._fills_at_once:
+            taken = 0
+            for wish in approved:
+                if type(wish) is not Order:
+                    break
+                _, i, lots, kind, _, _, tif, _, schedule, conditions = wish
+                if kind or tif or schedule or conditions:
+                    break
+                self._pending[i] += lots
+                self._open[i] += 1
+                self._fresh.append(wish)
+                taken += 1
+            self._sequence += taken
+            if taken == len(approved):
+                return NOTHING
+            approved = approved[taken:]
+        return self._take_each(approved)
+
+    def _take_each(self, approved: Sequence[Wish]) -> tuple[Event, ...]:
+        """Take these wishes in turn: what the market says to them at once."""
+        if self._fresh:
+            self._unfold()
+        answers: list[Event] = []
+        row, first = self._row, self._sequence
+        now = self.tape.ats[row]
         for wish in approved:
             if isinstance(wish, Order):
                 if wish.conditions is None or not ties.follows(wish):
@@ -156,6 +219,14 @@ class SimulatedBroker:
             if i not in self._books:
                 self._books[i] = Book(i)
             self._books[i].add(working)
+
+    def _unfold(self) -> None:
+        """Have the fresh orders wait as all others do."""
+        first, row = self._sequence + 1 - len(self._fresh), self.portfolio.row
+        for sequence, order in enumerate(self._fresh, first):
+            working = self._singles[order.id] = Working(order, order.limit, order.stop, sequence, row)
+            self._eager.append(working)
+        self._fresh.clear()
 
     def _take_special(self, order: Order, at: int, row: int, answers: list[Event]) -> None:
         """Accept an order that hangs on others, follows the price, or waits for an auction; or reject it."""
@@ -334,6 +405,9 @@ class SimulatedBroker:
             return Standing(parent.order, parent.order.lots - parent.remaining, parent.remaining - parent.lost)
         if order in self._flying:
             return Standing(self._flying[order], 0, self._flying[order].lots)
+        for fresh in self._fresh:
+            if fresh.id == order:
+                return Standing(fresh, 0, fresh.lots)
         for k in np.flatnonzero(self._table.ids == order).tolist():
             ints, floats = self._table.ints[:, k].tolist(), self._table.floats[:, k].tolist()
             limit, stop = floats[batches.AT_LIMIT], floats[batches.AT_STOP]
@@ -343,7 +417,7 @@ class SimulatedBroker:
 
     def open_ids(self) -> list[int]:
         """The ids of all open orders, children of a parent apart, oldest first."""
-        every = [*self._singles, *self._parents.open, *self._flying, *self._table.ids.tolist()]
+        every = [*self._singles, *(order.id for order in self._fresh), *self._parents.open, *self._flying, *self._table.ids.tolist()]
         return sorted(order for order in every if order not in self._parents.of)
 
     def waiting(self) -> list[Waited]:
@@ -538,6 +612,8 @@ class SimulatedBroker:
     def split(self, instrument: int, up: int, down: int, row: int) -> list[Event]:
         """Rescale the open orders in an instrument by *up* for *down*, before they meet *row*: what became of each."""
         events: list[Event] = []
+        if self._fresh:
+            self._unfold()
         self._row = row - 1
         if self.tape is not self.portfolio.bars.tape:
             # Average volumes and volatilities are of today's shares, and so are the last prices.
@@ -604,6 +680,8 @@ class SimulatedBroker:
 
     def _drop(self, instrument: int, row: int, reason: Reason) -> list[Event]:
         events: list[Event] = []
+        if self._fresh:
+            self._unfold()
         self._row = row
         for id in self.open_ids():
             standing = self.standing(id)
@@ -631,6 +709,14 @@ class SimulatedBroker:
                 touched = [book] if touched is None else [*touched, book]
         if touched is None and self._all_rest:
             return NOTHING
+        self.market.begin(row)
+        if self._fresh:
+            if touched is None and not (self._eager or self._special or self._table.count or self._timed):
+                del self._fresh[: self.market.fill_whole(self._fresh, self._market_at, events)]
+                if not self._fresh:
+                    self._all_rest, self._open_at_all = True, bool(self._books)
+                    return tuple(events)
+            self._unfold()
         within = self._timed and self._path in NAMED and self._env.peek() < bars.closed_at
         if self._table.count:
             joined = within or self._special or self._parents.of or touched is not None or self.portfolio.restated
@@ -641,10 +727,8 @@ class SimulatedBroker:
             orders = sorted([*orders, *(working for book in touched for working in book.orders)], key=_by_sequence)
         if self._table.count:
             self._into_table(orders, row)
-            self.market.begin(row)
             self.market.meet_table(self._table, self._market_at, events)
         elif orders or within:
-            self.market.begin(row)
             if within or self._special or ((self._path_named or len(orders) > 1) and paths.crowded(orders, self._path)):
                 self._row, self._heard = row - 1, 0
                 orders = paths.meet(self.market, orders, self._market_at, self._path, events, self if within else None)

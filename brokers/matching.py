@@ -12,13 +12,16 @@ import numpy as np
 from brokers.costs import FREE, Commission
 from brokers.slippage import NO_SLIPPAGE, Slippage
 from simulator import DAY, SECOND, Account, Ended, Event, Fill, FillBatch, FloatArray, IntArray, Order, Portfolio, Tape, Waited
-from simulator.kernels import batches, rules, tapes
+from simulator.kernels import batches, rules
+from simulator.kernels.compiled import direct
 
 if TYPE_CHECKING:
     from brokers.simulated import Simulated
     from brokers.ties import Group
 
 _new = tuple.__new__
+UNFILLED = 0.0, 0.0, 0.0
+UNTOUCHED = -1, 0, 0
 NO_ORDERS = np.empty((batches.INTS, 0), np.int64), np.empty((batches.FLOATS, 0))
 
 
@@ -233,6 +236,7 @@ class Market:
 
     __slots__ = (
         "_lots",
+        "_opened",
         "_pending",
         "cap",
         "cash",
@@ -259,6 +263,7 @@ class Market:
         "tape",
         "terms",
         "through_ticks",
+        "trade_one",
         "used",
         "volume_window",
     )
@@ -270,6 +275,7 @@ class Market:
         self.columns = tape.terms
         self.pending, self.open_orders = np.zeros(n, np.int64), np.zeros(n, np.int64)
         self._pending, self._lots, self.restated = self.pending.data, portfolio.lots.data, portfolio.restated
+        self._opened, self.trade_one = self.open_orders.data, direct(batches.trade_one, batches.TRADE_ONE)
         # By instrument, for the row that is worked: lots that its volume still has for us, lots that we took, and how the position changed.
         self.used: dict[int, tuple[int, int, int]] = {}
         self.cash_account, self.leverage_max = account.kind == "cash", account.leverage_max
@@ -370,57 +376,79 @@ class Market:
         )
         return price, moment, taker
 
+    def fill_whole(self, orders: Sequence[Order], market_at: int, events: list[Event]) -> int:
+        """Fill market orders that alone meet the row, and no bar before, oldest first, as long as each can be filled as a whole: how many were."""
+        tape, filled = self.tape, 0
+        base, at_market = self.row * tape.width, tape.closes if market_at == rules.AT_CLOSE else tape.opens
+        for order in orders:
+            i = order[1]
+            k = base + i
+            # A missing bar has NaN for its volume, too.
+            if not tape.volumes[k] > 0.0 or self.fill(order[0], i, order[2], at_market[k], True, nan, UNFILLED, True, events)[0]:
+                break
+            self._opened[i] -= 1
+            filled += 1
+        return filled
+
     def trade(self, working: Working, k: int, price: float, taker: bool, events: list[Event]) -> None:
         """Fill as much of an order as the volume of the bar at place *k* of the tape and the account allow."""
-        i, lots, tape = working.instrument, working.remaining, self.tape
-        up, down, multiplier, _, _, _ = self.terms[i]
-        volume = tape.volumes[k]
-        if i in self.used:
-            budget, taken, change = self.used[i]
-        else:
-            basis = tapes.trailing_volume(tape.panel[4], i, self.row, self.volume_window) if self.volume_window else volume
-            budget, taken, change = rules.budget(basis, self.cap, up, down), 0, 0
-        take = lots if lots > 0 else -lots
-        if budget < take:
-            working.now = rules.VOLUME_CAP
-            take = budget
-            if take == 0 or working.tif == rules.FOK:
-                return
-        traded = take if lots > 0 else -take
-        units = take * up / down
-        got = price
-        model, amount, window = self.slippage
-        if taker and model:
-            share = (taken + take) * up / down / volume
-            sigma, days = nan, nan
-            if model == rules.SQUARE_ROOT:
-                sigma, days = tapes.impact_of(tape.panel_days, tape.panel, i, self.row, window, units)
-            capped = working.kind == rules.LIMIT or working.kind == rules.STOP_LIMIT
-            got = rules.slip(price, lots > 0, capped, working.limit, model, amount, share, sigma, days)
-        worth, paid = units * multiplier, working.paid
-        shares, notional = working.shares + units, working.notional + worth * got
-        per_share, per_order, rate, least, most, cents = self.fee
-        due = rules.fee(shares, notional, paid, per_share, per_order, rate, least, most, cents)
-        value = worth if lots > 0 else -worth
-        held = self._lots[i] + change
-        then = held + traded
-        mark_row = self.portfolio.row
-        mark = tape.marked[mark_row * tape.width + i] if mark_row >= 0 else nan
-        if self.restated:
-            mark = self.restated.get(i, mark)
-        size, size_then = held * up / down * multiplier, then * up / down * multiplier
-        reason, self.equity, self.gross = rules.afford(
-            self.cash_account, self.leverage_max, held, traded, size, size_then, value, got, due, mark, self.cash, self.equity, self.gross
-        )
+        limit = working.limit if working.kind == rules.LIMIT or working.kind == rules.STOP_LIMIT else nan
+        so_far, whole = (working.shares, working.notional, working.paid), working.tif == rules.FOK
+        reason, traded, so_far = self.fill(working.id, working.instrument, working.remaining, price, taker, limit, so_far, whole, events)
         if reason:
-            working.now, working.refused = reason, True
-            return
-        self.used[i] = budget - take, taken + take, change + traded
-        self._pending[i] -= traded
-        self.cash = self.cash - value * got - due
-        working.shares, working.notional, working.paid = shares, notional, paid + due
-        working.remaining = lots - traded
-        events.append(_new(Fill, (working.id, i, traded, got, value * (got - price) + 0.0, due, taker, False)))
+            working.now, working.refused = reason, reason != rules.VOLUME_CAP
+        if traded:
+            working.shares, working.notional, working.paid = so_far
+            working.remaining -= traded
+
+    def fill(
+        self,
+        id: int,
+        i: int,
+        lots: int,
+        price: float,
+        taker: bool,
+        limit: float,
+        so_far: tuple[float, float, float],
+        whole: bool,
+        events: list[Event],
+    ) -> tuple[int, int, tuple[float, float, float]]:
+        """Fill as much of *lots* of the instrument *i* at the bar's *price* as volume and account allow, or if *whole* all or nothing.
+
+        A *limit* bounds what it pays, NaN does not. *so_far* are the shares that the order has traded, for how much, and the commission that it paid.
+        Returns (FILLED or why not all of it, the lots that traded, how far it is now).
+        """
+        tape, portfolio, (shares, notional, paid) = self.tape, self.portfolio, so_far
+        budget, taken, change = self.used.get(i, UNTOUCHED)
+        reason, traded, budget, got, due, value, so_far, (self.cash, self.equity, self.gross) = self.trade_one(
+            self.row,
+            i,
+            lots,
+            price,
+            taker,
+            limit,
+            whole,
+            shares,
+            notional,
+            paid,
+            budget,
+            taken,
+            self._lots[i] + change,
+            self.restated.get(i, nan) if self.restated else nan,
+            portfolio.row,
+            self.cash,
+            self.equity,
+            self.gross,
+            tape.panel,
+            tape.panel_days,
+            self.columns,
+            self.settings,
+        )
+        if traded:
+            self.used[i] = budget, taken + abs(traded), change + traded
+            self._pending[i] -= traded
+            events.append(_new(Fill, (id, i, traded, got, value * (got - price) + 0.0, due, taker, False)))
+        return reason, traded, so_far
 
     def look_back(self, working: Working, events: list[Event]) -> None:
         """What this bar means for an order that is not done, or that had waited: its wait goes on, changes or ends, and so may the order."""

@@ -216,7 +216,7 @@ def drive(
     take = audit.step if audit else step
     try:
         while True:
-            for bars in islice(walk, part):
+            for bars in islice(walk, part) if progress else walk:
                 take(session, bars)
             # A feed that passes over bars may have passed over the last ones.
             before, done = done, session.view.row + 1

@@ -11,6 +11,7 @@ from simulator.book.fills import Booked, Booking, Event, Fill, FillBatch, Rescal
 from simulator.book.orders import FloatArray, IntArray
 from simulator.book.positions import Position
 from simulator.kernels import batches, tapes
+from simulator.kernels.compiled import direct
 from simulator.kernels.rules import after
 from simulator.market.tape import Bars, quick
 
@@ -26,8 +27,10 @@ class Portfolio:
     __slots__ = (
         "_alone",
         "_averages",
+        "_book",
         "_lots",
         "_realised",
+        "_restates",
         "_sizes",
         "_terms",
         "_worth",
@@ -58,11 +61,13 @@ class Portfolio:
         self._lots = self.lots.data
         self._sizes, self._averages, self._realised = quick(self.sizes), quick(self.averages), quick(self.realised)
         self._terms = [tuple(row) for row in self.terms.tolist()]
+        self._book = direct(batches.book_one, batches.BOOK_ONE)
         # What `worth` found last, until something is booked or marked.
         self._worth: tuple[float, float] | None = None
         self.receivable = self.unsettled = 0.0
         self.settles = False
         self.restated: dict[int, float] = {}
+        self._restates = False
         # One instrument, nothing owed and nothing restated: then the values take one line each.
         self._alone = n == 1
 
@@ -72,11 +77,7 @@ class Portfolio:
         for event in events:
             if type(event) is Fill:
                 _, i, traded, price, _, commission, _, _ = event
-                up, down, multiplier, size, _, _ = self._terms[i]
-                self.cash = self.cash - traded * up / down * multiplier * price - commission
-                lots, self._averages[i], self._realised[i] = after(self._lots[i], self._averages[i], self._realised[i], traded, price, size)
-                self._lots[i] = lots
-                self._sizes[i] = lots * up / down * multiplier
+                self.cash = self._book(self.cash, i, traded, price, commission, self.lots, self.sizes, self.averages, self.realised, self.terms)
             elif isinstance(event, FillBatch):
                 self.cash = batches.book(
                     self.cash,
@@ -123,12 +124,13 @@ class Portfolio:
         self._lots[i] = held = self._lots[i] + lots
         self._sizes[i] = held * lot_up / lot_down * multiplier
         self._averages[i] = self._averages[i] * down / up
-        self.restated[i] = mark
+        self.restated[i], self._restates = mark, True
 
     def mark(self, bars: Bars) -> None:
         """From here on values are taken at this instant's closes."""
         self.row, self._worth = bars.row, None
-        if self.restated:
+        if self._restates:
+            self._restates = False
             self.restated.clear()
             self._alone = self.width == 1 and not self.receivable
 

@@ -203,6 +203,33 @@ def review(
 
 
 @compiled
+def review_one(
+    i: int, wanted: int, row: int, equity: float, lots: Array, pending: Array, terms: Array, marks: Array, limits: Array, halted: bool
+) -> int:
+    """The rule `permit` on one order for *wanted* lots of the instrument *i*: FILLED or the reason against it."""
+    gross, net = exposure(lots, pending, terms, marks, row)
+    reason, _, _ = permit(
+        wanted,
+        lots[i] + pending[i],
+        marks[row, i],
+        terms[i, SIZE],
+        gross,
+        net,
+        equity,
+        limits[0],
+        limits[1],
+        limits[2],
+        limits[3],
+        limits[4],
+        halted,
+    )
+    return reason
+
+
+REVIEW_ONE = "int64, int64, int64, float64, int64[::1], int64[::1], float64[:, ::1], float64[:, ::1], float64[::1], boolean"
+
+
+@compiled
 def accept(
     ids: Array,
     instruments: Array,
@@ -474,6 +501,68 @@ def trade_row(
     return n
 
 
+@compiled
+def trade_one(
+    row: int,
+    i: int,
+    lots: int,
+    price: float,
+    taker: bool,
+    limit: float,
+    whole: bool,
+    shares: float,
+    notional: float,
+    paid: float,
+    left: int,
+    taken: int,
+    held: int,
+    mark: float,
+    mark_row: int,
+    cash: float,
+    equity: float,
+    gross: float,
+    panel: Array,
+    sessions: Array,
+    terms: Array,
+    settings: Array,
+) -> tuple[int, int, int, float, float, float, tuple[float, float, float], tuple[float, float, float]]:
+    """What `trade_row` does, for one order: how many of its *lots* trade at the row's *price*, or if *whole* all or none, and for what.
+
+    A *limit* bounds what it pays, NaN does not. So far the order has traded *shares* for *notional* and *paid* commission; the row's volume has so
+    many lots *left* for us (-1: not yet asked) and gave *taken*; *held* is the position by now, and *mark* its mark where it is not that of mark_row
+    (NaN). Returns (FILLED or why not all trades, lots that trade, lots that the volume still has, price after slippage, commission, value at a price
+    of 1, the order's shares, notional and commission, the account's cash, equity and gross exposure).
+    """
+    up, down, multiplier = terms[i, LOT_UP], terms[i, LOT_DOWN], terms[i, MULTIPLIER]
+    bill, account = (shares, notional, paid), (cash, equity, gross)
+    if left < 0:
+        basis = panel[4, row, i]
+        if settings[BASIS_WINDOW] > 0.0:
+            basis = trailing_volume(panel[4], i, row, int(settings[BASIS_WINDOW]))
+        left = budget(basis, settings[CAP], up, down)
+    take = min(abs(lots), left)
+    reason = FILLED if take == abs(lots) else VOLUME_CAP
+    if take == 0 or (whole and reason != FILLED):
+        return reason, 0, left, nan, nan, nan, bill, account
+    traded = take if lots > 0 else -take
+    got, due, value, shares, notional = priced(row, i, traded, price, taker, limit == limit, limit, taken, bill, panel, sessions, terms, settings)
+    size, size_then = size_of(held, up, down, multiplier), size_of(held + traded, up, down, multiplier)
+    if mark != mark and mark_row >= 0:
+        mark = panel[5, mark_row, i]
+    verdict, equity, gross = afford(
+        settings[CASH_ACCOUNT] != 0.0, settings[LEVERAGE_MAX], held, traded, size, size_then, value, got, due, mark, cash, equity, gross
+    )
+    if verdict != FILLED:
+        return verdict, 0, left, nan, nan, nan, bill, account
+    return reason, traded, left - take, got, due, value, (shares, notional, paid + due), (cash - value * got - due, equity, gross)
+
+
+TRADE_ONE = (
+    "int64, int64, int64, float64, boolean, float64, boolean, float64, float64, float64, int64, int64, int64, float64, int64, float64, float64, "
+    "float64, float64[:, :, ::1], int64[::1], float64[:, ::1], float64[::1]"
+)
+
+
 @rule
 def look_back(
     row: int,
@@ -558,6 +647,29 @@ def book(
         lots[i], averages[i], realised[i] = after(lots[i], averages[i], realised[i], traded[k], prices[k], terms[i, SIZE])
         sizes[i] = size_of(lots[i], up, down, multiplier)
     return cash
+
+
+@compiled
+def book_one(
+    cash: float,
+    i: int,
+    traded: int,
+    price: float,
+    commission: float,
+    lots: Array,
+    sizes: Array,
+    averages: Array,
+    realised: Array,
+    terms: Array,
+) -> float:
+    """Book one fill; returns the cash that is left."""
+    up, down, multiplier = terms[i, LOT_UP], terms[i, LOT_DOWN], terms[i, MULTIPLIER]
+    lots[i], averages[i], realised[i] = after(lots[i], averages[i], realised[i], traded, price, terms[i, SIZE])
+    sizes[i] = size_of(lots[i], up, down, multiplier)
+    return cash - size_of(traded, up, down, multiplier) * price - commission
+
+
+BOOK_ONE = "float64, int64, int64, float64, float64, int64[::1], float64[::1], float64[::1], float64[::1], float64[:, ::1]"
 
 
 @compiled

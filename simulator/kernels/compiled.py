@@ -11,6 +11,7 @@ import os
 import sys
 import tempfile
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -68,6 +69,18 @@ def compiled(function: Function) -> Function:
 def released(function: Function) -> Function:
     """As `compiled`, for calls that take long: other threads run meanwhile. They must not share the arrays that it writes to."""
     return _made(function, nogil=True)
+
+
+@cache
+def direct(function: Function, types: str) -> Function:
+    """The way into a compiled *function* for arguments of these *types*, one signature of numba's, past the look at the types of each call.
+
+    That look takes longer than most of what one order needs. Nothing else is checked of what is passed, so: for calls from one place, with arrays
+    that are always made alike.
+    """
+    compile: Any = getattr(function, "compile", None)
+    # Without numba's compiler the function is the plain one.
+    return cast(Function, compile(f"({types})")) if compile else function
 
 
 def _made(function: Function, nogil: bool = False) -> Function:

@@ -1,8 +1,8 @@
 """The rules of the market on plain numbers: one order meets one bar. Source of every rule: market-rules.md, sections 2 and 3.
 
-No numba here. The loop calls these functions as Python; batches and whole tapes call the compiled form of the very same functions, so that
-both agree to the last bit. That holds while they keep to + - * / sqrt, comparisons and int(), in a fixed order: a test over the syntax tree
-says so.
+No numba here. The loop calls these functions as Python, or compiled where one order needs many of them; batches and whole tapes call the compiled
+form of the very same functions, so that all agree to the last bit. That holds while they keep to + - * / sqrt, comparisons and int(), in a fixed
+order: a test over the syntax tree says so.
 
 Prices are written for buys. A sell is a buy in the mirror (prices negated, high and low exchanged), and negation is exact. Guards are
 written so that NaN refuses: `not (x <= limit)`, never `x > limit`.

@@ -133,22 +133,22 @@ class MemoryJournal:
         answers: Sequence[Event],
     ) -> None:
         """Append one instant: what the bar brought, what was let through, what was not, and what the broker answered at once."""
-        at = bars.closed_at
+        at, rows = bars.closed_at, self.rows
         for event in events:
             if type(event) is Fill:
                 order, instrument, lots, price, slippage, commission, taker, ambiguous = event
-                self.rows += pack(at, WORK, FILL, instrument, order, lots, price, slippage, commission, taker, ambiguous)
+                rows += pack(at, WORK, FILL, instrument, order, lots, price, slippage, commission, taker, ambiguous)
             else:
                 self._happened(at, WORK, event)
         for wish in approved:
             if type(wish) is Order:
                 order, instrument, lots, kind, limit, stop, tif, client_id, _, conditions = wish
-                self.rows += pack(at, SEND, ORDER, instrument, order, lots, limit, stop, 0.0, kind + 256 * tif, 0)
+                rows += pack(at, SEND, ORDER, instrument, order, lots, limit, stop, 0.0, kind + 256 * tif, 0)
                 if client_id:
                     self.client_ids[order] = client_id
                 if conditions:
                     trail, fraction, until, parent, oco = conditions
-                    self.rows += pack(at, SEND, CONDITIONS, instrument, order, oco, trail, fraction, 0.0, until, parent)
+                    rows += pack(at, SEND, CONDITIONS, instrument, order, oco, trail, fraction, 0.0, until, parent)
             elif not isinstance(wish, Order):
                 self._wished(at, wish)
         for refusal in refused:

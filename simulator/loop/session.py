@@ -35,18 +35,20 @@ def step(session: Session, bars: Bars) -> None:
     session.clock.wait_until(bars.closed_at)
     if session.calendar is not None and session.calendar.due(bars):
         settled = session.portfolio.settle(session.calendar.take(bars))
-        session.view.remember(settled)
+        session.view.settle(settled)
         session.journal.note(bars, settled)
 
     # Orders sent on earlier bars meet these. Nothing sent below can fill before the next.
     events = session.broker.work(bars)
     if events:
         session.portfolio.book(events)
+        session.view.remember(events)
     session.portfolio.mark(bars)
     if session.risk.watches:
-        events += session.risk.watch(session.portfolio)
-    if events:
-        session.view.remember(events)
+        halts = session.risk.watch(session.portfolio)
+        if halts:
+            events += halts
+            session.view.remember(events)
 
     # The strategy sees the past up to this close, and proposes; the risk engine disposes.
     proposed = session.strategy.on_bars(session.view)

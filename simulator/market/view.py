@@ -52,7 +52,9 @@ class View:
         "_columns",
         "_firsts",
         "_instruments",
+        "_numbers",
         "_readings",
+        "_settled",
         "_wanted",
         "_whole",
         "_width",
@@ -67,7 +69,7 @@ class View:
 
     def __init__(self, bars: Bars, portfolio: Portfolio, broker: Broker, readings: Readings, ids: OrderIds) -> None:
         self.bars, self.portfolio, self.ids, self._broker, self._readings = bars, portfolio, ids, broker, readings
-        self._brought = self._answered = -2, NO_EVENTS
+        self._settled = self._brought = self._answered = -2, NO_EVENTS
         self._across: dict[str, Across] = {}
         self.plots: dict[str, dict[str, tuple[list[int], list[float]]]] = {}
         self.symbols = tuple(instrument.symbol for instrument in bars.tape.instruments)
@@ -76,6 +78,8 @@ class View:
             if name in FIELDS:
                 raise PluginError(f"an indicator cannot be called '{name}': that is a field of the bars")
         self._width = width = bars.tape.width
+        # An instrument's index, by that or its symbol.
+        self._numbers: dict[int | str, int] = {key: i for i, symbol in enumerate(self.symbols) for key in (i, symbol)}
         self._whole = [instrument.lot == "1" for instrument in bars.tape.instruments]
         self._instruments, self._wanted, self._clears = (np.empty(2 * width, np.int64) for _ in range(3))
         self.sizer: Sizer | None = None
@@ -91,10 +95,13 @@ class View:
         # The first instrument's, apart: where there is one only, a strategy reads little else.
         self._firsts: dict[str, memoryview[float]] = {name: cast("memoryview[float]", column[:, 0].data) for name, column in self._columns.items()}
 
+    def settle(self, settled: tuple[Event, ...]) -> None:
+        """What fell due with these bars."""
+        self._settled = self.bars.row, settled
+
     def remember(self, events: tuple[Event, ...]) -> None:
-        """What these bars brought to our orders and our account, and before that what fell due with them."""
-        row, so_far = self._brought
-        self._brought = self.bars.row, so_far + events if row == self.bars.row else events
+        """What these bars brought to our orders and our account."""
+        self._brought = self.bars.row, events
 
     def hear(self, answers: tuple[Event, ...]) -> None:
         """What the broker said at once to what we sent; the strategy hears of it at the next bar."""
@@ -102,15 +109,19 @@ class View:
 
     def happened(self, row: int) -> tuple[Event, ...]:
         """What the bars of *row* brought, and what the broker said at once to what was sent then; only the last ones are remembered."""
-        brought = self._brought[1] if self._brought[0] == row else NO_EVENTS
-        return brought + (self._answered[1] if self._answered[0] == row else NO_EVENTS)
+        return self._came(row) + (self._answered[1] if self._answered[0] == row else NO_EVENTS)
+
+    def _came(self, row: int) -> tuple[Event, ...]:
+        """What fell due with the bars of *row*, and then what they brought."""
+        settled = self._settled[1] if self._settled[0] == row else NO_EVENTS
+        return settled + self._brought[1] if self._brought[0] == row else settled
 
     @property
     def events(self) -> tuple[Event, ...]:
         """What happened since the bar before: the broker's answers to what was sent then, and what these bars brought."""
         row = self.bars.row
         answered = self._answered[1] if self._answered[0] == row - 1 else NO_EVENTS
-        return answered + (self._brought[1] if self._brought[0] == row else NO_EVENTS)
+        return answered + self._came(row)
 
     def __getitem__(self, name: str) -> FloatArray:
         """An indicator's values now, or a field's: (instruments,), NaN while it is not warm."""
@@ -254,13 +265,12 @@ class View:
 
     def _number(self, instrument: int | str) -> int:
         """An instrument's index, from that or its symbol."""
-        if isinstance(instrument, str):
-            if instrument not in self.bars.tape.index:
-                raise ViewError(f"no instrument '{instrument}'{nearest(instrument, self.symbols)}")
-            return self.bars.tape.index[instrument]
-        if not 0 <= instrument < self._width:
-            raise ViewError(f"no instrument number {instrument}: there are {self._width}, from 0")
-        return instrument
+        try:
+            return self._numbers[instrument]
+        except (KeyError, TypeError):
+            if isinstance(instrument, str):
+                raise ViewError(f"no instrument '{instrument}'{nearest(instrument, self.symbols)}") from None
+            raise ViewError(f"no instrument number {instrument}: there are {self._width}, from 0") from None
 
     def order(
         self,
@@ -281,7 +291,7 @@ class View:
 
         A trailing stop needs *trail* (in price) or *trail_fraction*, and may have a first *stop*; a GTD order needs *until* (UTC nanoseconds).
         """
-        i = instrument if type(instrument) is int and 0 <= instrument < self._width else self._number(instrument)
+        i = self._numbers[instrument] if instrument in self._numbers else self._number(instrument)
         if type(quantity) is int and self._whole[i] and -MOST_LOTS < quantity < MOST_LOTS:
             lots = quantity
         else:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 MOVES = (journal.FILL, journal.BOOKED, journal.RESCALED)
 """The rows that change cash or positions."""
+IS_MOVE = np.isin(np.arange(len(journal.KINDS)), MOVES)
 
 
 class Curve:
@@ -34,7 +35,7 @@ class Curve:
 
     def take(self, rows: np.ndarray, end: int) -> None:
         """The *rows* that were journalled since the last time, and the bars up to *end*."""
-        moves = rows[np.isin(rows["kind"], MOVES)]
+        moves = rows[IS_MOVE[rows["kind"]]]
         kinds, lots = moves["kind"], np.ascontiguousarray(moves["lots"])
         booked = kinds == journal.BOOKED
         # What was booked without a trade is a trade at no price with a commission of the amount, the other way round: the same sums, bit for bit.

@@ -15,6 +15,7 @@ from simulator.book.orders import Cancel, Order, OrderBatch, OrderIds, Proposal,
 from simulator.book.portfolio import Portfolio
 from simulator.errors import PluginError
 from simulator.kernels import batches, rules
+from simulator.kernels.compiled import direct
 from simulator.kernels.rules import permit
 from simulator.kernels.watches import quiet_until
 from simulator.market.tape import SECOND
@@ -55,6 +56,7 @@ class RiskEngine:
         "_looks_closer",
         "_lots",
         "_pending",
+        "_permitted",
         "_reducing",
         "_rung",
         "_sent_as",
@@ -84,6 +86,7 @@ class RiskEngine:
         leverage = account.leverage_max if account.kind == "margin" else inf
         self.maxima = np.array([limits.gross_max, limits.net_max, limits.name_max, limits.notional_max, leverage])
         self._bounds = tuple(self.maxima.tolist())
+        self._permitted = direct(batches.review_one, batches.REVIEW_ONE)
         self._daily = limits.goes_by_session
         self.watches = limits.drawdown_max < inf or limits.daily_loss_max < inf or bool(limits.drawdown_ladder)
         self.halted = self.acting = self._reducing = False
@@ -205,6 +208,15 @@ class RiskEngine:
             return NO_WISHES
         if isinstance(proposed, OrderBatch):
             return self._review_batch(proposed, portfolio, {})
+        if len(proposed) == 1 and type(proposed[0]) is Order and not self._looks_closer:
+            _, i, lots, _, _, _, _, client_id, _, conditions = wish = proposed[0]
+            if not (client_id or conditions):
+                # As `_review_each` would: nothing else is proposed that could change what it finds.
+                pending, marks = self.broker.pending, portfolio.bars.tape.panel_marks
+                reason = self._permitted(
+                    i, lots, portfolio.row, portfolio.equity, portfolio.lots, pending, portfolio.terms, marks, self.maxima, self.halted
+                )
+                return ((), (Refusal(wish, reason),)) if reason else (proposed, ())
         return self._review_each(proposed, portfolio, [], {}, [])
 
     def _act(self, proposed: Proposal, portfolio: Portfolio) -> tuple[Sequence[Wish], Sequence[Refusal]]:

@@ -68,6 +68,23 @@ def test_a_cash_account_cancels_and_replaces_what_it_has_just_sent() -> None:
     assert states(result)[1] == "cancelled: cancelled on request"
 
 
+def test_what_the_first_fill_took_is_gone_for_those_after_it() -> None:
+    """100 shares at 10 are all the cash there is: whatever the open then asks for the second, or a batch's second, it cannot be paid."""
+    orders = ((0, 60), (1, 50), (0, 40))
+    for send in (lambda view: [view.order(lots, i) for i, lots in orders], lambda view: market_orders(view, *orders)):
+        result = run(markets(X=[QUIET] * 3, Y=[flat(8), flat(8.2), flat(8.2)]), {0: send}, account=CASH)
+        assert fills(result) == [(1, 1, 60, 10.0), (3, 1, 40, 10.0)]
+        assert states(result) == {1: "filled: filled", 2: "rejected: buying power", 3: "filled: filled"}
+
+
+def test_what_the_first_fill_took_of_the_volume_is_gone_for_those_after_it() -> None:
+    """A tenth of 1,000 shares: 60 of them first, then 40 of 50, and the rest in the next bar before what comes after it."""
+    orders = ((0, 60), (0, 50), (0, 30))
+    for send in (lambda view: [view.order(lots, i) for i, lots in orders], lambda view: market_orders(view, *orders)):
+        result = run(daily(*[QUIET] * 3), {0: send}, plain(participation=0.1))
+        assert fills(result) == [(1, 1, 60, 10.0), (2, 1, 40, 10.0), (2, 2, 10, 10.0), (3, 2, 30, 10.0)]
+
+
 def test_a_cash_account_pays_its_commission_from_cash() -> None:
     broker = plain(commission=Commission(0.0, 1.0, 0.0, 0.0))
     for send in (lambda view: [view.order(100), view.order(99)], lambda view: market_orders(view, (0, 100), (0, 99))):
