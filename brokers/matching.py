@@ -12,7 +12,7 @@ import numpy as np
 from brokers.costs import FREE, Commission
 from brokers.slippage import NO_SLIPPAGE, Slippage
 from simulator import DAY, SECOND, Account, Ended, Event, Fill, FillBatch, FloatArray, IntArray, Order, Portfolio, Tape, Waited
-from simulator.kernels import batches, rules
+from simulator.kernels import batches, rules, tapes
 from simulator.kernels.compiled import direct
 
 if TYPE_CHECKING:
@@ -245,8 +245,8 @@ class Market:
         "columns",
         "daily",
         "equity",
-        "fee",
         "gross",
+        "impact_window",
         "keeps_row",
         "knows_closes",
         "leverage_max",
@@ -259,7 +259,6 @@ class Market:
         "row",
         "runs",
         "settings",
-        "slippage",
         "tape",
         "terms",
         "through_ticks",
@@ -280,7 +279,8 @@ class Market:
         self.used: dict[int, tuple[int, int, int]] = {}
         self.cash_account, self.leverage_max = account.kind == "cash", account.leverage_max
         self.settings = numbers(settings, tape, account)
-        self.fee, self.slippage = tariff(settings), slipping(settings)
+        model, _, window = slipping(settings)
+        self.impact_window = window if model == rules.SQUARE_ROOT else 0
         self.cap, self.through_ticks = settings.participation, float(settings.limit_through_ticks)
         self.volume_window = settings.volume_window if settings.volume_basis == "trailing" else 0
         # Where each bar is a session of its own, DAY orders end with the bar that they met.
@@ -384,7 +384,7 @@ class Market:
             i = order[1]
             k = base + i
             # A missing bar has NaN for its volume, too.
-            if not tape.volumes[k] > 0.0 or self.fill(order[0], i, order[2], at_market[k], True, nan, UNFILLED, True, events)[0]:
+            if not tape.volumes[k] > 0.0 or self.fill(order[0], i, order[2], k, at_market[k], True, nan, UNFILLED, True, events)[0]:
                 break
             self._opened[i] -= 1
             filled += 1
@@ -394,7 +394,7 @@ class Market:
         """Fill as much of an order as the volume of the bar at place *k* of the tape and the account allow."""
         limit = working.limit if working.kind == rules.LIMIT or working.kind == rules.STOP_LIMIT else nan
         so_far, whole = (working.shares, working.notional, working.paid), working.tif == rules.FOK
-        reason, traded, so_far = self.fill(working.id, working.instrument, working.remaining, price, taker, limit, so_far, whole, events)
+        reason, traded, so_far = self.fill(working.id, working.instrument, working.remaining, k, price, taker, limit, so_far, whole, events)
         if reason:
             working.now, working.refused = reason, reason != rules.VOLUME_CAP
         if traded:
@@ -406,6 +406,7 @@ class Market:
         id: int,
         i: int,
         lots: int,
+        k: int,
         price: float,
         taker: bool,
         limit: float,
@@ -413,15 +414,22 @@ class Market:
         whole: bool,
         events: list[Event],
     ) -> tuple[int, int, tuple[float, float, float]]:
-        """Fill as much of *lots* of the instrument *i* at the bar's *price* as volume and account allow, or if *whole* all or nothing.
+        """Fill *lots* of the instrument *i* as far as volume and account allow, or if *whole* all or none. Its bar is at place *k* of the tape.
 
         A *limit* bounds what it pays, NaN does not. *so_far* are the shares that the order has traded, for how much, and the commission that it paid.
         Returns (FILLED or why not all of it, the lots that traded, how far it is now).
         """
-        tape, portfolio, (shares, notional, paid) = self.tape, self.portfolio, so_far
+        tape, mark_row, (shares, notional, paid) = self.tape, self.portfolio.row, so_far
+        volume = tape.volumes[k]
+        basis = tapes.trailing_volume(tape.panel[4], i, self.row, self.volume_window) if self.volume_window else volume
+        sigma = daily = nan
+        if taker and self.impact_window:
+            sigma, daily = tapes.trailing(tape.panel_days, tape.panel[3], tape.panel[4], i, self.row, self.impact_window)
+        mark = tape.marked[mark_row * tape.width + i] if mark_row >= 0 else nan
+        if self.restated:
+            mark = self.restated.get(i, mark)
         budget, taken, change = self.used.get(i, UNTOUCHED)
         reason, traded, budget, got, due, value, so_far, (self.cash, self.equity, self.gross) = self.trade_one(
-            self.row,
             i,
             lots,
             price,
@@ -431,16 +439,17 @@ class Market:
             shares,
             notional,
             paid,
+            volume,
+            basis,
+            sigma,
+            daily,
             budget,
             taken,
             self._lots[i] + change,
-            self.restated.get(i, nan) if self.restated else nan,
-            portfolio.row,
+            mark,
             self.cash,
             self.equity,
             self.gross,
-            tape.panel,
-            tape.panel_days,
             self.columns,
             self.settings,
         )

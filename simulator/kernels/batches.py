@@ -21,6 +21,7 @@ from simulator.kernels.rules import (
     FOK,
     INSIDE,
     LIMIT,
+    NO_SLIPPAGE,
     OPEN,
     RATE,
     REJECTED,
@@ -44,7 +45,7 @@ from simulator.kernels.rules import (
     slip,
     whole_lots,
 )
-from simulator.kernels.tapes import LOT_DOWN, LOT_UP, MULTIPLIER, SIZE, TICK_DOWN, TICK_UP, exposure, impact_of, trailing_volume
+from simulator.kernels.tapes import LOT_DOWN, LOT_UP, MULTIPLIER, SIZE, TICK_DOWN, TICK_UP, exposure, impact_of, in_days, trailing_volume
 
 Array = Any
 
@@ -503,7 +504,6 @@ def trade_row(
 
 @compiled
 def trade_one(
-    row: int,
     i: int,
     lots: int,
     price: float,
@@ -513,42 +513,44 @@ def trade_one(
     shares: float,
     notional: float,
     paid: float,
+    volume: float,
+    basis: float,
+    sigma: float,
+    daily: float,
     left: int,
     taken: int,
     held: int,
     mark: float,
-    mark_row: int,
     cash: float,
     equity: float,
     gross: float,
-    panel: Array,
-    sessions: Array,
     terms: Array,
     settings: Array,
 ) -> tuple[int, int, int, float, float, float, tuple[float, float, float], tuple[float, float, float]]:
-    """What `trade_row` does, for one order: how many of its *lots* trade at the row's *price*, or if *whole* all or none, and for what.
+    """What `trade_row` does, for one order: how many of its *lots* trade at the bar's *price*, or if *whole* all or none, and for what.
 
-    A *limit* bounds what it pays, NaN does not. So far the order has traded *shares* for *notional* and *paid* commission; the row's volume has so
-    many lots *left* for us (-1: not yet asked) and gave *taken*; *held* is the position by now, and *mark* its mark where it is not that of mark_row
-    (NaN). Returns (FILLED or why not all trades, lots that trade, lots that the volume still has, price after slippage, commission, value at a price
-    of 1, the order's shares, notional and commission, the account's cash, equity and gross exposure).
+    A *limit* bounds what it pays, NaN does not. So far the order has traded *shares* for *notional* and *paid* commission. The bar's *volume*, or the
+    *basis* that our share is taken of, has so many lots *left* for us (-1: not yet asked) and gave *taken*; *sigma* and *daily* are what `trailing`
+    knows, where slippage asks for it. *held* is the position by now. Returns (FILLED or why not all trades, lots that trade, lots that the volume
+    still has, price after slippage, commission, value at a price of 1, the order's shares, notional and commission, the account's cash, equity and
+    gross exposure).
     """
     up, down, multiplier = terms[i, LOT_UP], terms[i, LOT_DOWN], terms[i, MULTIPLIER]
     bill, account = (shares, notional, paid), (cash, equity, gross)
     if left < 0:
-        basis = panel[4, row, i]
-        if settings[BASIS_WINDOW] > 0.0:
-            basis = trailing_volume(panel[4], i, row, int(settings[BASIS_WINDOW]))
         left = budget(basis, settings[CAP], up, down)
     take = min(abs(lots), left)
     reason = FILLED if take == abs(lots) else VOLUME_CAP
     if take == 0 or (whole and reason != FILLED):
         return reason, 0, left, nan, nan, nan, bill, account
     traded = take if lots > 0 else -take
-    got, due, value, shares, notional = priced(row, i, traded, price, taker, limit == limit, limit, taken, bill, panel, sessions, terms, settings)
+    got, model = price, int(settings[SLIP_MODEL])
+    if taker and model != NO_SLIPPAGE:
+        share = size_of(taken + take, up, down, 1.0) / volume
+        sigma, days = in_days(sigma, daily, size_of(take, up, down, 1.0))
+        got = slip(price, lots > 0, limit == limit, limit, model, settings[SLIP_AMOUNT], share, sigma, days)
+    due, value, shares, notional = billed(traded, got, bill, up, down, multiplier, tariff_of(settings))
     size, size_then = size_of(held, up, down, multiplier), size_of(held + traded, up, down, multiplier)
-    if mark != mark and mark_row >= 0:
-        mark = panel[5, mark_row, i]
     verdict, equity, gross = afford(
         settings[CASH_ACCOUNT] != 0.0, settings[LEVERAGE_MAX], held, traded, size, size_then, value, got, due, mark, cash, equity, gross
     )
@@ -558,8 +560,8 @@ def trade_one(
 
 
 TRADE_ONE = (
-    "int64, int64, int64, float64, boolean, float64, boolean, float64, float64, float64, int64, int64, int64, float64, int64, float64, float64, "
-    "float64, float64[:, :, ::1], int64[::1], float64[:, ::1], float64[::1]"
+    "int64, int64, float64, boolean, float64, boolean, float64, float64, float64, float64, float64, float64, float64, int64, int64, int64, float64, "
+    "float64, float64, float64, float64[:, ::1], float64[::1]"
 )
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from simulator.kernels.compiled import compiled
+from simulator.kernels.compiled import compiled, rule
 from simulator.kernels.rules import size_of
 
 Array = Any
@@ -147,13 +147,19 @@ def trailing(sessions: Array, close: Array, volume: Array, instrument: int, row:
     return sigma, (volumes / days if days > 0 else nan)
 
 
+@rule
+def in_days(sigma: float, volume: float, quantity: float) -> tuple[float, float]:
+    """(daily volatility, *quantity* in days of average *volume*); zeros where nothing is known."""
+    if not (sigma > 0.0 and volume > 0.0):
+        return 0.0, 0.0
+    return sigma, quantity / volume
+
+
 @compiled
 def impact_of(sessions: Array, panel: Array, instrument: int, row: int, window: int, quantity: float) -> tuple[float, float]:
     """(daily volatility, *quantity* in average days' volume) as known before the session of *row*; zeros where nothing is known yet."""
     sigma, volume = trailing(sessions, panel[3], panel[4], instrument, row, window)
-    if not (sigma > 0.0 and volume > 0.0):
-        return 0.0, 0.0
-    return sigma, quantity / volume
+    return in_days(sigma, volume, quantity)
 
 
 @compiled
