@@ -261,7 +261,7 @@ class SimulatedBroker:
             else:
                 self._clear(batch.clears, newer, answers)
         columns = (batch.ids, batch.instruments, batch.lots, batch.kinds, batch.limits, batch.stops, batch.tifs)
-        if self._latency or self._slicing or self._one_by_one or batch.kinds.any():
+        if self._latency or self._slicing or self._one_by_one or np.count_nonzero(batch.kinds):
             # What has prices of its own may hang on the path through a bar, which is walked order by order.
             for values in zip(*(column.tolist() for column in columns), strict=True):
                 order = Order(*values)
@@ -277,10 +277,11 @@ class SimulatedBroker:
         ints, floats, rejected = np.empty((batches.INTS, n), np.int64), np.empty((batches.FLOATS, n)), np.empty(n, np.int64)
         taken, bad = batches.accept(*columns, self._sequence + 1, self.tape.terms, self.pending, self.open_orders, ints, floats, rejected)
         self._sequence += n
-        answers.extend(
-            Ended(int(batch.ids[k]), int(batch.instruments[k]), int(batch.lots[k]), rules.REJECTED, rules.BAD_PRICE) for k in rejected[:bad].tolist()
-        )
-        self._table.join(Table(ints[:, :taken], floats[:, :taken]))
+        if bad:
+            these = zip(*(column[rejected[:bad]].tolist() for column in (batch.ids, batch.instruments, batch.lots)), strict=True)
+            answers += [Ended(id, i, lots, rules.REJECTED, rules.BAD_PRICE) for id, i, lots in these]
+            ints, floats = ints[:, :taken], floats[:, :taken]
+        self._table.join(Table(ints, floats))
 
     def _fill_at_this_close(self, first: int, row: int, answers: list[Event]) -> None:
         """`same_close`, the labelled exception: market orders sent just now trade at the close that they were decided on."""

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 _new = tuple.__new__
 UNFILLED = 0.0, 0.0, 0.0
 UNTOUCHED = -1, 0, 0
+NOTHING_USED = np.empty((4, 0), np.int64)
 NO_ORDERS = np.empty((batches.INTS, 0), np.int64), np.empty((batches.FLOATS, 0))
 
 
@@ -246,6 +247,7 @@ class Market:
         "daily",
         "equity",
         "gross",
+        "here",
         "impact_window",
         "keeps_row",
         "knows_closes",
@@ -265,6 +267,7 @@ class Market:
         "trade_one",
         "used",
         "volume_window",
+        "work_table",
     )
 
     def __init__(self, settings: Simulated, tape: Tape, portfolio: Portfolio, account: Account) -> None:
@@ -275,6 +278,7 @@ class Market:
         self.pending, self.open_orders = np.zeros(n, np.int64), np.zeros(n, np.int64)
         self._pending, self._lots, self.restated = self.pending.data, portfolio.lots.data, portfolio.restated
         self._opened, self.trade_one = self.open_orders.data, direct(batches.trade_one, batches.TRADE_ONE)
+        self.work_table, self.here = direct(batches.work, batches.WORK), np.empty((3, n), np.int64)
         # By instrument, for the row that is worked: lots that its volume still has for us, lots that we took, and how the position changed.
         self.used: dict[int, tuple[int, int, int]] = {}
         self.cash_account, self.leverage_max = account.kind == "cash", account.leverage_max
@@ -534,12 +538,9 @@ class Market:
     def meet_table(self, table: Table, market_at: int, events: list[Event]) -> None:
         """The orders of a table meet the row in one compiled call; what is done leaves it."""
         tape, m = self.tape, table.count
-        held, budgets, taken = self.portfolio.lots.copy(), np.empty(tape.width, np.int64), np.zeros(tape.width, np.int64)
-        budgets.fill(-1)
-        for i, (left_over, took, change) in self.used.items():
-            budgets[i], taken[i], held[i] = left_over, took, held[i] + change
+        used = np.array([(i, *use) for i, use in self.used.items()], np.int64).T.copy() if self.used else NOTHING_USED
         fill_ints, fill_floats, notes = np.empty((4, m), np.int64), np.empty((3, m)), np.empty((6, 3 * m), np.int64)
-        fills, noted, left = batches.work(
+        fills, noted, left = self.work_table(
             self.row,
             self.portfolio.row,
             market_at,
@@ -549,11 +550,11 @@ class Market:
             self.settings,
             table.ints,
             table.floats,
-            held,
+            self.portfolio.lots,
+            used,
+            self.here,
             self.pending,
             self.open_orders,
-            budgets,
-            taken,
             self.cash,
             self.equity,
             self.gross,
@@ -562,13 +563,14 @@ class Market:
             notes,
         )
         if fills:
-            ids, instruments, lots, takers = fill_ints[:, :fills]
-            prices, slippages, commissions = fill_floats[:, :fills]
+            ids, instruments, lots, takers = fill_ints if fills == m else fill_ints[:, :fills]
+            prices, slippages, commissions = fill_floats if fills == m else fill_floats[:, :fills]
             if self.keeps_row:
+                _, budgets, taken = self.here
                 self.used = {i: (int(budgets[i]), int(taken[i]), 0) for i in np.flatnonzero(taken).tolist()}
             events.append(FillBatch(ids, instruments, lots, prices, slippages, commissions, takers))
         ats = tape.ats
-        for what, id, i, reason, first, last in notes[:, :noted].T.tolist():
+        for what, id, i, reason, first, last in notes[:, :noted].T.tolist() if noted else ():
             if what == batches.WAITED:
                 self.runs.setdefault(id, []).append(Waited(id, i, reason, ats[first], ats[last]))
                 continue

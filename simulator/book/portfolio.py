@@ -33,6 +33,7 @@ class Portfolio:
         "_restates",
         "_sizes",
         "_terms",
+        "_valued",
         "_worth",
         "averages",
         "bars",
@@ -61,6 +62,7 @@ class Portfolio:
         self._lots = self.lots.data
         self._sizes, self._averages, self._realised = quick(self.sizes), quick(self.averages), quick(self.realised)
         self._terms = [tuple(row) for row in self.terms.tolist()]
+        self._valued = direct(tapes.worth, tapes.WORTH)
         self._book = direct(batches.book_one, batches.BOOK_ONE)
         # What `worth` found last, until something is booked or marked.
         self._worth: tuple[float, float] | None = None
@@ -174,7 +176,7 @@ class Portfolio:
             value = size * self.bars.tape.marked[self.row]
             return self.cash + value, abs(value)
         if self._worth is None:
-            equity, gross = tapes.worth(self.cash, self.sizes, self.bars.tape.panel_marks, self.row)
+            equity, gross = self._valued(self.cash, self.sizes, self.bars.tape.panel_marks, self.row)
             self._worth = equity + self.receivable, gross
         return self._worth
 

@@ -29,7 +29,6 @@ from simulator.kernels.rules import (
     SQUARE_ROOT,
     STOP_LIMIT,
     VOLUME_CAP,
-    VOLUME_SHARE,
     afford,
     after,
     budget,
@@ -45,7 +44,7 @@ from simulator.kernels.rules import (
     slip,
     whole_lots,
 )
-from simulator.kernels.tapes import LOT_DOWN, LOT_UP, MULTIPLIER, SIZE, TICK_DOWN, TICK_UP, exposure, impact_of, in_days, trailing_volume
+from simulator.kernels.tapes import LOT_DOWN, LOT_UP, MULTIPLIER, SIZE, TICK_DOWN, TICK_UP, exposure, in_days, trailing, trailing_volume
 
 Array = Any
 
@@ -96,34 +95,42 @@ def rebalance(
 ) -> tuple[int, int]:
     """Whole lots that bring holdings to *weights* of equity, sells first: fills in columns, returns how many orders and how many clears.
 
-    A weight that gives no countable number of lots is reported as (-1, its instrument).
+    Columns have room for twice as many orders as there are instruments. A weight that gives no countable number of lots is reported as (-1, its
+    instrument).
     """
-    n = 0
-    cleared = 0
-    for i in range(weights.shape[0]):
-        if open_orders[i] > 0 and weights[i] == weights[i]:
+    width = weights.shape[0]
+    sells, buys, cleared = 0, width, 0
+    for i in range(width):
+        weight = weights[i]
+        if weight != weight:
+            continue
+        if open_orders[i] > 0:
             clears[cleared] = i
             cleared += 1
-    for side in range(2):
-        for i in range(weights.shape[0]):
-            weight = weights[i]
-            if weight != weight:
+        change = -lots[i]
+        if weight != 0.0:
+            price = marks[row, i]
+            if not price > 0.0:
                 continue
-            target = 0
-            if weight != 0.0:
-                price = marks[row, i]
-                if not price > 0.0:
-                    continue
-                exact = equity * weight / (price * terms[i, SIZE])
-                if not abs(exact) < 9.0e18:
-                    return -1, i
-                target = int(exact)
-            change = target - lots[i]
-            if (side == 0 and change < 0) or (side == 1 and change > 0):
-                instruments[n] = i
-                wanted[n] = change
-                n += 1
-    return n, cleared
+            exact = equity * weight / (price * terms[i, SIZE])
+            if not abs(exact) < 9.0e18:
+                return -1, i
+            change += int(exact)
+        if change < 0:
+            instruments[sells] = i
+            wanted[sells] = change
+            sells += 1
+        elif change > 0:
+            instruments[buys] = i
+            wanted[buys] = change
+            buys += 1
+    for k in range(width, buys):
+        instruments[sells + k - width] = instruments[k]
+        wanted[sells + k - width] = wanted[k]
+    return sells + buys - width, cleared
+
+
+REBALANCE = "float64[::1], float64, int64[::1], int64[::1], float64[:, ::1], float64[:, ::1], int64, int64[::1], int64[::1], int64[::1]"
 
 
 @rule
@@ -288,11 +295,11 @@ def work(
     settings: Array,
     ints: Array,
     floats: Array,
-    held: Array,
+    lots: Array,
+    used: Array,
+    here: Array,
     pending: Array,
     open_orders: Array,
-    budgets: Array,
-    taken: Array,
     cash: float,
     equity: float,
     gross: float,
@@ -303,9 +310,16 @@ def work(
     """Match a working batch, in order of acceptance, against one row: (how many fills, how many notes, how many orders are left).
 
     Fills come in order of their moment in the bar, then of acceptance. Orders that are done leave the tables, which close up in place.
-    *held*, *budgets* (lots still to be had, -1: not yet asked) and *taken* are by instrument, for this bar, and go on from what is in them. Values
+    Of this row the volume was *used* already: columns of instrument, lots that are still to be had, lots that were taken, and how the position
+    changed. *here* is room for three rows of an instrument each: lots held by now, lots still to be had (-1: not yet asked), and lots taken. Values
     are taken at the marks of mark_row.
     """
+    held, budgets, taken = here[0], here[1], here[2]
+    for i in range(lots.shape[0]):
+        held[i], budgets[i], taken[i] = lots[i], -1, 0
+    for k in range(used.shape[1]):
+        i = used[0, k]
+        held[i], budgets[i], taken[i] = held[i] + used[3, k], used[1, k], used[2, k]
     looks, prices = np.zeros((LOOKS, ints.shape[1]), np.int64), np.empty(ints.shape[1])
     meet_row(row, market_at, panel, sessions, terms, settings, ints, floats, looks, prices)
     account = (cash, equity, gross)
@@ -314,6 +328,12 @@ def work(
     )
     noted, kept = look_back(row, sessions, settings, ints, floats, pending, open_orders, looks, notes)
     return n, noted, kept
+
+
+WORK = (
+    "int64, int64, int64, float64[:, :, ::1], int64[::1], float64[:, ::1], float64[::1], int64[:, ::1], float64[:, ::1], int64[::1], int64[:, ::1], "
+    "int64[:, ::1], int64[::1], int64[::1], float64, float64, float64, int64[:, ::1], float64[:, ::1], int64[:, ::1]"
+)
 
 
 @rule
@@ -366,41 +386,6 @@ def meet_row(
 
 
 @rule
-def priced(
-    row: int,
-    i: int,
-    traded: int,
-    price: float,
-    taker: bool,
-    capped: bool,
-    limit: float,
-    taken: int,
-    bill: tuple[float, float, float],
-    panel: Array,
-    sessions: Array,
-    terms: Array,
-    settings: Array,
-) -> tuple[float, float, float, float, float]:
-    """What a fill of so many lots costs: (price after slippage, commission due, value at a price of 1, shares and notional of the order by now).
-
-    *taken* is what the row's volume gave us before this; the *bill* of the order so far is its shares, its notional, and the commission it has paid.
-    """
-    up, down, multiplier = terms[i, LOT_UP], terms[i, LOT_DOWN], terms[i, MULTIPLIER]
-    take = abs(traded)
-    got = price
-    if taker:
-        model = int(settings[SLIP_MODEL])
-        share, sigma, days = nan, nan, nan
-        if model == VOLUME_SHARE:
-            share = size_of(taken + take, up, down, 1.0) / panel[4, row, i]
-        elif model == SQUARE_ROOT:
-            sigma, days = impact_of(sessions, panel, i, row, int(settings[SLIP_WINDOW]), size_of(take, up, down, 1.0))
-        got = slip(price, traded > 0, capped, limit, model, settings[SLIP_AMOUNT], share, sigma, days)
-    due, value, shares, notional = billed(traded, got, bill, up, down, multiplier, tariff_of(settings))
-    return got, due, value, shares, notional
-
-
-@rule
 def tariff_of(settings: Array) -> tuple[float, float, float, float, float, bool]:
     """The numbers of a commission: per share, per order, rate, minimum, maximum, and whether it is in whole cents."""
     return settings[PER_SHARE], settings[PER_ORDER], settings[FEE_RATE], settings[LEAST], settings[MOST], settings[CENTS] != 0.0
@@ -425,6 +410,63 @@ def billed(
 
 
 @rule
+def market_of(settings: Array) -> tuple[tuple[float, float, float, float, float, bool], int, float, float, bool, float]:
+    """The numbers that a fill goes by: the tariff, model and amount of slippage, our share of the volume, whether it is a cash account, leverage."""
+    cash_account, leverage = settings[CASH_ACCOUNT] != 0.0, settings[LEVERAGE_MAX]
+    return tariff_of(settings), int(settings[SLIP_MODEL]), settings[SLIP_AMOUNT], settings[CAP], cash_account, leverage
+
+
+@rule
+def traded_of(
+    lots: int,
+    price: float,
+    taker: bool,
+    limit: float,
+    whole: bool,
+    bill: tuple[float, float, float],
+    volume: float,
+    basis: float,
+    sigma: float,
+    daily: float,
+    left: int,
+    taken: int,
+    held: int,
+    mark: float,
+    account: tuple[float, float, float],
+    lot: tuple[float, float, float],
+    market: tuple[tuple[float, float, float, float, float, bool], int, float, float, bool, float],
+) -> tuple[int, int, int, float, float, float, tuple[float, float, float], tuple[float, float, float]]:
+    """How many of an order's *lots* trade at the bar's *price*, or if *whole* all or none, as far as volume and account allow, and for what.
+
+    A *limit* bounds what it pays, NaN does not. The *bill* of the order so far is its shares, its notional, and the commission it has paid. The bar's
+    *volume*, or the *basis* that our share is taken of, has so many lots *left* for us (-1: not yet asked) and gave *taken*; *sigma* and *daily* are
+    what `trailing` knows, where slippage asks for it. *held* is the position by now, the *account* cash, equity and gross exposure, the *lot* its
+    terms. Returns (FILLED or why not all trades, lots that trade, lots that the volume still has, price after slippage, commission, value at a price
+    of 1, the bill, the account).
+    """
+    up, down, multiplier = lot
+    tariff, model, amount, cap, cash_account, leverage = market
+    cash, equity, gross = account
+    if left < 0:
+        left = budget(basis, cap, up, down)
+    take = min(abs(lots), left)
+    reason = FILLED if take == abs(lots) else VOLUME_CAP
+    if take == 0 or (whole and reason != FILLED):
+        return reason, 0, left, nan, nan, nan, bill, account
+    traded, got = take if lots > 0 else -take, price
+    if taker and model != NO_SLIPPAGE:
+        share = size_of(taken + take, up, down, 1.0) / volume
+        sigma, days = in_days(sigma, daily, size_of(take, up, down, 1.0))
+        got = slip(price, lots > 0, limit == limit, limit, model, amount, share, sigma, days)
+    due, value, shares, notional = billed(traded, got, bill, up, down, multiplier, tariff)
+    size, size_then = size_of(held, up, down, multiplier), size_of(held + traded, up, down, multiplier)
+    verdict, equity, gross = afford(cash_account, leverage, held, traded, size, size_then, value, got, due, mark, cash, equity, gross)
+    if verdict != FILLED:
+        return verdict, 0, left, nan, nan, nan, bill, account
+    return reason, traded, left - take, got, due, value, (shares, notional, bill[2] + due), (cash - value * got - due, equity, gross)
+
+
+@rule
 def trade_row(
     row: int,
     mark_row: int,
@@ -445,59 +487,53 @@ def trade_row(
     fill_floats: Array,
 ) -> int:
     """Fill what can trade, as far as the row's volume and the account (cash, equity, gross exposure) allow: how many fills."""
-    cash, equity, gross = account
-    cash_account = settings[CASH_ACCOUNT] != 0.0
+    market = market_of(settings)
+    slips, trails = int(settings[SLIP_MODEL]) == SQUARE_ROOT, settings[BASIS_WINDOW] > 0.0
     n = 0
     for moment in (AT_OPEN, INSIDE, AT_CLOSE):
         for k in range(ints.shape[1]):
             if looks[MOMENT, k] != moment:
                 continue
             i = ints[INSTRUMENT, k]
-            lots = ints[REMAINING, k]
-            up, down, multiplier = terms[i, LOT_UP], terms[i, LOT_DOWN], terms[i, MULTIPLIER]
-            if budgets[i] < 0:
-                basis = panel[4, row, i]
-                if settings[BASIS_WINDOW] > 0.0:
-                    basis = trailing_volume(panel[4], i, row, int(settings[BASIS_WINDOW]))
-                budgets[i] = budget(basis, settings[CAP], up, down)
-            wanted = abs(lots)
-            take = min(wanted, budgets[i])
-            if take < wanted:
-                looks[WHY, k] = VOLUME_CAP
-            if take == 0 or (take < wanted and ints[TIF, k] == FOK):
-                continue
-            traded = take if lots > 0 else -take
-            price, taker = prices[k], looks[TAKER, k] != 0
-            capped = ints[KIND, k] == LIMIT or ints[KIND, k] == STOP_LIMIT
-            bill = (floats[SHARES, k], floats[NOTIONAL, k], floats[PAID, k])
-            got, due, value, shares, notional = priced(
-                row, i, traded, price, taker, capped, floats[AT_LIMIT, k], taken[i], bill, panel, sessions, terms, settings
+            price, volume, taker = prices[k], panel[4, row, i], looks[TAKER, k] != 0
+            basis, sigma, daily = volume, nan, nan
+            if trails and budgets[i] < 0:
+                basis = trailing_volume(panel[4], i, row, int(settings[BASIS_WINDOW]))
+            if slips and taker:
+                sigma, daily = trailing(sessions, panel[3], panel[4], i, row, int(settings[SLIP_WINDOW]))
+            limit = floats[AT_LIMIT, k] if ints[KIND, k] == LIMIT or ints[KIND, k] == STOP_LIMIT else nan
+            bill, lot = (floats[SHARES, k], floats[NOTIONAL, k], floats[PAID, k]), (terms[i, LOT_UP], terms[i, LOT_DOWN], terms[i, MULTIPLIER])
+            reason, traded, budgets[i], got, due, value, bill, account = traded_of(
+                ints[REMAINING, k],
+                price,
+                taker,
+                limit,
+                ints[TIF, k] == FOK,
+                bill,
+                volume,
+                basis,
+                sigma,
+                daily,
+                budgets[i],
+                taken[i],
+                held[i],
+                panel[5, mark_row, i] if mark_row >= 0 else nan,
+                account,
+                lot,
+                market,
             )
-            size, size_then = size_of(held[i], up, down, multiplier), size_of(held[i] + traded, up, down, multiplier)
-            mark = panel[5, mark_row, i] if mark_row >= 0 else nan
-            verdict, equity, gross = afford(
-                cash_account, settings[LEVERAGE_MAX], held[i], traded, size, size_then, value, got, due, mark, cash, equity, gross
-            )
-            if verdict != FILLED:
-                looks[WHY, k] = verdict
-                looks[REFUSED, k] = 1
+            if reason != FILLED:
+                looks[WHY, k] = reason
+                looks[REFUSED, k] = 0 if reason == VOLUME_CAP else 1
+            if traded == 0:
                 continue
-            budgets[i] -= take
-            taken[i] += take
+            taken[i] += abs(traded)
             held[i] += traded
-            cash = cash - value * got - due
-            floats[SHARES, k] = shares
-            floats[NOTIONAL, k] = notional
-            floats[PAID, k] += due
-            ints[REMAINING, k] = lots - traded
+            floats[SHARES, k], floats[NOTIONAL, k], floats[PAID, k] = bill
+            ints[REMAINING, k] -= traded
             pending[i] -= traded
-            fill_ints[0, n] = ints[ID, k]
-            fill_ints[1, n] = i
-            fill_ints[2, n] = traded
-            fill_ints[3, n] = looks[TAKER, k]
-            fill_floats[0, n] = got
-            fill_floats[1, n] = value * (got - price) + 0.0
-            fill_floats[2, n] = due
+            fill_ints[0, n], fill_ints[1, n], fill_ints[2, n], fill_ints[3, n] = ints[ID, k], i, traded, looks[TAKER, k]
+            fill_floats[0, n], fill_floats[1, n], fill_floats[2, n] = got, value * (got - price) + 0.0, due
             n += 1
     return n
 
@@ -527,42 +563,23 @@ def trade_one(
     terms: Array,
     settings: Array,
 ) -> tuple[int, int, int, float, float, float, tuple[float, float, float], tuple[float, float, float]]:
-    """What `trade_row` does, for one order: how many of its *lots* trade at the bar's *price*, or if *whole* all or none, and for what.
-
-    A *limit* bounds what it pays, NaN does not. So far the order has traded *shares* for *notional* and *paid* commission. The bar's *volume*, or the
-    *basis* that our share is taken of, has so many lots *left* for us (-1: not yet asked) and gave *taken*; *sigma* and *daily* are what `trailing`
-    knows, where slippage asks for it. *held* is the position by now. Returns (FILLED or why not all trades, lots that trade, lots that the volume
-    still has, price after slippage, commission, value at a price of 1, the order's shares, notional and commission, the account's cash, equity and
-    gross exposure).
-    """
-    up, down, multiplier = terms[i, LOT_UP], terms[i, LOT_DOWN], terms[i, MULTIPLIER]
-    bill, account = (shares, notional, paid), (cash, equity, gross)
-    if left < 0:
-        left = budget(basis, settings[CAP], up, down)
-    take = min(abs(lots), left)
-    reason = FILLED if take == abs(lots) else VOLUME_CAP
-    if take == 0 or (whole and reason != FILLED):
-        return reason, 0, left, nan, nan, nan, bill, account
-    traded = take if lots > 0 else -take
-    got, model = price, int(settings[SLIP_MODEL])
-    if taker and model != NO_SLIPPAGE:
-        share = size_of(taken + take, up, down, 1.0) / volume
-        sigma, days = in_days(sigma, daily, size_of(take, up, down, 1.0))
-        got = slip(price, lots > 0, limit == limit, limit, model, settings[SLIP_AMOUNT], share, sigma, days)
-    due, value, shares, notional = billed(traded, got, bill, up, down, multiplier, tariff_of(settings))
-    size, size_then = size_of(held, up, down, multiplier), size_of(held + traded, up, down, multiplier)
-    verdict, equity, gross = afford(
-        settings[CASH_ACCOUNT] != 0.0, settings[LEVERAGE_MAX], held, traded, size, size_then, value, got, due, mark, cash, equity, gross
-    )
-    if verdict != FILLED:
-        return verdict, 0, left, nan, nan, nan, bill, account
-    return reason, traded, left - take, got, due, value, (shares, notional, paid + due), (cash - value * got - due, equity, gross)
+    """`traded_of` for one order alone."""
+    bill, account, lot = (shares, notional, paid), (cash, equity, gross), (terms[i, LOT_UP], terms[i, LOT_DOWN], terms[i, MULTIPLIER])
+    of_volume = volume, basis, sigma, daily, left, taken
+    return traded_of(lots, price, taker, limit, whole, bill, *of_volume, held, mark, account, lot, market_of(settings))
 
 
 TRADE_ONE = (
     "int64, int64, float64, boolean, float64, boolean, float64, float64, float64, float64, float64, float64, float64, int64, int64, int64, float64, "
     "float64, float64, float64, float64[:, ::1], float64[::1]"
 )
+
+
+@rule
+def note(notes: Array, noted: int, what: int, order: int, i: int, reason: int, first: int, last: int) -> int:
+    """Write one note; how many there are by now."""
+    notes[0, noted], notes[1, noted], notes[2, noted], notes[3, noted], notes[4, noted], notes[5, noted] = what, order, i, reason, first, last
+    return noted + 1
 
 
 @rule
@@ -588,9 +605,7 @@ def look_back(
         waits = left != 0 and looks[REFUSED, k] == 0 and not over
         # What it waited for until this bar, if that is over.
         if ints[REASON, k] != FILLED and (not waits or reason != ints[REASON, k]):
-            notes[0, noted], notes[1, noted], notes[2, noted], notes[3, noted] = WAITED, ints[ID, k], i, ints[REASON, k]
-            notes[4, noted], notes[5, noted] = ints[SINCE, k], row - 1
-            noted += 1
+            noted = note(notes, noted, WAITED, ints[ID, k], i, ints[REASON, k], ints[SINCE, k], row - 1)
             ints[REASON, k] = FILLED
             ints[HAS_WAITED, k] = 1
         ending = OPEN
@@ -600,21 +615,15 @@ def look_back(
                 ints[SINCE, k] = row
             ending = ends_now(ints[TIF, k], looks[MET, k] != 0, ints[SESSION, k] >= 0, settings[DAILY] != 0.0)
             if ending != OPEN:
-                notes[0, noted], notes[1, noted], notes[2, noted], notes[3, noted] = WAITED, ints[ID, k], i, reason
-                notes[4, noted], notes[5, noted] = ints[SINCE, k], row
-                noted += 1
+                noted = note(notes, noted, WAITED, ints[ID, k], i, reason, ints[SINCE, k], row)
         elif looks[REFUSED, k] != 0:
             ending = REJECTED
         elif over:
             ending = EXPIRED
         if ending != OPEN:
-            notes[0, noted], notes[1, noted], notes[2, noted] = ending, ints[ID, k], i
-            notes[3, noted] = SESSION_END if ending == EXPIRED else reason
-            notes[4, noted], notes[5, noted] = left, 0
-            noted += 1
+            noted = note(notes, noted, ending, ints[ID, k], i, SESSION_END if ending == EXPIRED else reason, left, 0)
         elif left == 0 and ints[HAS_WAITED, k] != 0:
-            notes[0, noted], notes[1, noted], notes[2, noted] = DONE, ints[ID, k], i
-            noted += 1
+            noted = note(notes, noted, DONE, ints[ID, k], i, FILLED, 0, 0)
         if ending != OPEN or left == 0:
             pending[i] -= left
             open_orders[i] -= 1
@@ -676,7 +685,19 @@ BOOK_ONE = "float64, int64, int64, float64, float64, int64[::1], float64[::1], f
 
 @compiled
 def journal_rows(
-    at: int, phase: int, kind: int, ids: Array, instruments: Array, lots: Array, a: Array, b: Array, c: Array, d: Array, ints: Array, reals: Array
+    at: int,
+    phase: int,
+    kind: int,
+    ids: Array,
+    instruments: Array,
+    lots: Array,
+    a: Array,
+    b: Array,
+    c: Array,
+    d: Array,
+    tifs: Array,
+    ints: Array,
+    reals: Array,
 ) -> None:
     """Write one journal row an order into two views of the same bytes, see loop.journal.ROW."""
     for k in range(ids.shape[0]):
@@ -687,5 +708,5 @@ def journal_rows(
         reals[k, 4] = a[k]
         reals[k, 5] = b[k]
         reals[k, 6] = c[k]
-        ints[k, 7] = d[k]
+        ints[k, 7] = d[k] + 256 * tifs[k]
         ints[k, 8] = 0

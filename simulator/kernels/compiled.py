@@ -57,7 +57,7 @@ def is_cold() -> bool:
 
 def rule(function: Function) -> Function:
     """Let compiled code call *function*; Python goes on with the plain one."""
-    register_jitable(no_cfunc_wrapper=True)(function)
+    register_jitable(no_cfunc_wrapper=True, no_cpython_wrapper=True)(function)
     return function
 
 

@@ -204,8 +204,7 @@ def worked(
     m, width = ints.shape[1], panel.shape[2]
     value, gross = worth(cash, sizes, panel[5], t - 1)
     new_ints, new_floats, notes = np.empty((4, m), np.int64), np.empty((3, m)), np.empty((6, 3 * m), np.int64)
-    budgets, taken, held = np.full(width, -1, np.int64), np.zeros(width, np.int64), lots.copy()
-    orders = (ints, floats, held, waiting[0], waiting[1], budgets, taken)
+    orders = (ints, floats, lots, np.empty((4, 0), np.int64), np.empty((3, width), np.int64), waiting[0], waiting[1])
     found = (new_ints, new_floats, notes)
     fills, _, left = work(t, t - 1, market_at, panel, sessions, terms, settings, *orders, cash, value, gross, *found)
     if fills:

@@ -46,6 +46,9 @@ def worth(cash: float, sizes: Array, marks: Array, row: int) -> tuple[float, flo
     return total, gross
 
 
+WORTH = "float64, float64[::1], float64[:, ::1], int64"
+
+
 @compiled
 def exposure(lots: Array, pending: Array, terms: Array, marks: Array, row: int) -> tuple[float, float]:
     """Gross and net exposure of what is held and on its way, summed in instrument order. What has no price yet counts nothing."""

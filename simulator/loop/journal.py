@@ -168,7 +168,7 @@ class MemoryJournal:
             rows += pack(at, phase, FILL, instrument, order, lots, price, slippage, commission, taker, ambiguous)
         elif isinstance(event, FillBatch):
             orders, instruments, many, prices, slippages, commissions, takers = event
-            self._batch(at, phase, FILL, orders, instruments, many, prices, slippages, commissions, takers)
+            self._batch(at, phase, FILL, orders, instruments, many, prices, slippages, commissions, takers, np.zeros(len(orders), np.int64))
         elif isinstance(event, Itemised):
             order, instrument, venue, regulatory, venue_fee, permanent = event
             rows += pack(at, phase, ITEMISED, instrument, order, 0, regulatory, venue_fee, permanent, venue_code(venue), 0)
@@ -204,9 +204,9 @@ class MemoryJournal:
         else:
             if len(wish.clears):
                 nothing, no_money = np.zeros(len(wish.clears), np.int64), np.zeros(len(wish.clears))
-                self._batch(at, SEND, CLEARED, nothing, wish.clears, nothing, no_money, no_money, no_money, nothing)
-            none, kinds = np.zeros(len(wish)), wish.kinds + 256 * wish.tifs
-            self._batch(at, SEND, ORDER, wish.ids, wish.instruments, wish.lots, wish.limits, wish.stops, none, kinds)
+                self._batch(at, SEND, CLEARED, nothing, wish.clears, nothing, no_money, no_money, no_money, nothing, nothing)
+            none = np.zeros(len(wish))
+            self._batch(at, SEND, ORDER, wish.ids, wish.instruments, wish.lots, wish.limits, wish.stops, none, wish.kinds, wish.tifs)
 
     def _refused(self, at: int, refusal: Refusal) -> None:
         wish, reason = refusal
@@ -230,9 +230,10 @@ class MemoryJournal:
         b: FloatArray,
         c: FloatArray,
         d: IntArray,
+        tifs: IntArray,
     ) -> None:
         block = np.empty((len(ids), ROW.itemsize // 8))
-        batches.journal_rows(at, phase, kind, ids, instruments, lots, a, b, c, d, block.view(np.int64), block)
+        batches.journal_rows(at, phase, kind, ids, instruments, lots, a, b, c, d, tifs, block.view(np.int64), block)
         self.rows += block.data
 
     def read(self) -> bytes:

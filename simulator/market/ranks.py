@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from simulator.errors import ViewError
+from simulator.kernels import ranks
 from simulator.market.tape import FloatArray
 
 
@@ -15,8 +16,6 @@ def highest(values: npt.ArrayLike, count: int) -> np.ndarray:
 
     Raises ViewError where *values* is no row of numbers, or *count* is below 0.
     """
-    from simulator.kernels import ranks
-
     # A copy, since compiled code takes a read-only row for another type.
     row: FloatArray = np.array(values, np.float64)
     if row.ndim != 1:

@@ -11,6 +11,7 @@ from simulator.book.fills import Event
 from simulator.book.orders import Cancel, Conditions, FloatArray, Order, OrderBatch, OrderIds, OrderKind, Remark, Replace, Schedule, TimeInForce
 from simulator.errors import PluginError, ViewError, nearest
 from simulator.kernels import batches, rules
+from simulator.kernels.compiled import direct
 from simulator.market.indicators import Readings
 from simulator.market.tape import FIELDS, Bars
 
@@ -54,6 +55,7 @@ class View:
         "_instruments",
         "_numbers",
         "_readings",
+        "_rebalance",
         "_settled",
         "_wanted",
         "_whole",
@@ -82,6 +84,7 @@ class View:
         self._numbers: dict[int | str, int] = {key: i for i, symbol in enumerate(self.symbols) for key in (i, symbol)}
         self._whole = [instrument.lot == "1" for instrument in bars.tape.instruments]
         self._instruments, self._wanted, self._clears = (np.empty(2 * width, np.int64) for _ in range(3))
+        self._rebalance = direct(batches.rebalance, batches.REBALANCE)
         self.sizer: Sizer | None = None
         self.refresh()
 
@@ -394,7 +397,7 @@ class View:
         if self.sizer is not None:
             wanted = np.ascontiguousarray(self.sizer.size(wanted, self), dtype=np.float64)
         portfolio = self.portfolio
-        n, cleared = batches.rebalance(
+        n, cleared = self._rebalance(
             wanted,
             max(portfolio.equity, 0.0),  # who is broke holds nothing
             portfolio.lots,
