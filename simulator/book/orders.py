@@ -6,11 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum, StrEnum
 from math import inf, nan
+from operator import index
 from typing import Final, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from simulator.errors import PluginError
 from simulator.kernels import rules
 
 IntArray = npt.NDArray[np.int64]
@@ -343,7 +345,8 @@ class Replace(NamedTuple):
 class OrderBatch:
     """Many orders as columns of equal length, worked in that order: market orders, GTC, unless columns say otherwise.
 
-    *clears* are the instruments in which all our open orders are cancelled first.
+    *clears* are the instruments in which all our open orders are cancelled first. Raises ValueError for columns of different lengths,
+    and for such that should be whole numbers and are not.
     """
 
     __slots__ = ("clears", "ids", "instruments", "kinds", "limits", "lots", "stops", "tifs")
@@ -360,12 +363,15 @@ class OrderBatch:
         clears: IntArray | None = None,
     ) -> None:
         n = len(ids)
-        self.ids, self.instruments, self.lots = ids, instruments, lots
-        self.kinds = np.zeros(n, np.int64) if kinds is None else kinds
-        self.limits = _no_prices(n) if limits is None else limits
-        self.stops = _no_prices(n) if stops is None else stops
-        self.tifs = np.zeros(n, np.int64) if tifs is None else tifs
-        self.clears = NO_INSTRUMENTS if clears is None else clears
+        for column in (instruments, lots, kinds, limits, stops, tifs):
+            if column is not None and len(column) != n:
+                raise ValueError(f"the columns of a batch must be as long as its ids, which are {n}; one has {len(column)}")
+        self.ids, self.instruments, self.lots = _whole("ids", ids), _whole("instruments", instruments), _whole("lots", lots)
+        self.kinds = np.zeros(n, np.int64) if kinds is None else _whole("kinds", kinds)
+        self.limits = _no_prices(n) if limits is None else np.ascontiguousarray(limits, np.float64)
+        self.stops = _no_prices(n) if stops is None else np.ascontiguousarray(stops, np.float64)
+        self.tifs = np.zeros(n, np.int64) if tifs is None else _whole("tifs", tifs)
+        self.clears = NO_INSTRUMENTS if clears is None else _whole("clears", clears)
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -379,12 +385,23 @@ class OrderBatch:
         return OrderBatch(ids, instruments, lots, kinds, self.limits[rows], self.stops[rows], tifs, self.clears)
 
 
+def _whole(name: str, values: IntArray) -> IntArray:
+    """A column as compiled code takes it."""
+    if type(values) is np.ndarray and values.dtype is WHOLE and values.flags.c_contiguous:
+        return values
+    column = np.ascontiguousarray(values)
+    if column.dtype.kind not in "iu" and len(column):
+        raise ValueError(f"the {name} of a batch must be whole numbers, were {column.dtype}")
+    return column.astype(np.int64)
+
+
 def _no_prices(count: int) -> FloatArray:
     prices = np.empty(count)
     prices.fill(nan)
     return prices
 
 
+WHOLE: Final = np.dtype(np.int64)
 NO_INSTRUMENTS: IntArray = np.empty(0, np.int64)
 
 
@@ -402,6 +419,37 @@ class Remark(NamedTuple):
 Wish = Order | Cancel | Replace | OrderBatch | Remark
 Proposal = Sequence[Wish] | OrderBatch
 """What a strategy may return: a sequence of orders, cancels, replacements, batches and remarks, or one batch."""
+
+
+def sound(wishes: Sequence[Wish], width: int) -> list[Wish]:
+    """These wishes of a strategy, orders with plain whole numbers.
+
+    Raises PluginError for an instrument that is not one of the *width* that there are, and for lots that are not whole: compiled code sees neither.
+    """
+    return [_sound(wish, width) for wish in wishes]
+
+
+def _sound(wish: Wish, width: int) -> Wish:
+    if isinstance(wish, OrderBatch):
+        check_batch(wish, width)
+    if not isinstance(wish, Order) or (type(wish.instrument) is int and type(wish.lots) is int and 0 <= wish.instrument < width):
+        return wish
+    try:
+        i, lots = index(wish.instrument), index(wish.lots)
+    except TypeError:
+        given = f"instrument {wish.instrument!r} and lots {wish.lots!r}"
+        raise PluginError(f"on_bars returned an order with {given}: both must be whole numbers; view.order(quantity, symbol) makes them") from None
+    if not 0 <= i < width:
+        raise PluginError(f"on_bars returned an order for instrument number {i}: there are {width}, from 0")
+    return wish._replace(instrument=i, lots=lots)
+
+
+def check_batch(batch: OrderBatch, width: int) -> None:
+    """Raise PluginError where a batch is about an instrument that there is none of."""
+    for name, column in (("instruments", batch.instruments), ("clears", batch.clears)):
+        wrong = np.flatnonzero((column < 0) | (column >= width))
+        if len(wrong):
+            raise PluginError(f"on_bars returned a batch whose {name} have number {column[wrong[0]]}: there are {width}, from 0")
 
 
 class OrderIds:

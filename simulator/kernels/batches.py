@@ -182,7 +182,14 @@ def review(
     quota: int,
     reasons: Array,
 ) -> tuple[int, int]:
-    """The rule `permit` on each order of a batch in turn, and at most *quota* that are no exits: (how many were refused, how many counted)."""
+    """The rule `permit` on each order of a batch in turn, and at most *quota* that are no exits: (how many were refused, how many counted).
+
+    Where there is no such instrument, -1 were refused.
+    """
+    for column in (instruments, clears):
+        for k in range(column.shape[0]):
+            if column[k] < 0 or column[k] >= lots.shape[0]:
+                return -1, 0
     waiting = pending.copy()
     for k in range(clears.shape[0]):
         waiting[clears[k]] = 0
@@ -214,7 +221,9 @@ def review(
 def review_one(
     i: int, wanted: int, row: int, equity: float, lots: Array, pending: Array, terms: Array, marks: Array, limits: Array, halted: bool
 ) -> int:
-    """The rule `permit` on one order for *wanted* lots of the instrument *i*: FILLED or the reason against it."""
+    """The rule `permit` on one order for *wanted* lots of the instrument *i*: FILLED, the reason against it, or -1: there is no such instrument."""
+    if i < 0 or i >= lots.shape[0]:
+        return -1
     gross, net = exposure(lots, pending, terms, marks, row)
     reason, _, _ = permit(
         wanted,

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from math import inf
 from typing import Final
 
-from simulator.book.orders import Cancel, Order, OrderBatch, OrderIds, Proposal, Remark, Replace
+from simulator.book.orders import Cancel, Order, OrderBatch, OrderIds, Proposal, Remark, Replace, check_batch, sound
 from simulator.loop.clocks import TookTooLongError, within
 from simulator.market.indicators import Indicator
 from simulator.market.view import View
@@ -50,7 +50,10 @@ class Guarded:
                 proposed = self.strategy.on_bars(view)
             if not (proposed is None or isinstance(proposed, OrderBatch) or _is_wishes(proposed)):
                 raise TypeError(f"on_bars must return orders, was {str(proposed)[:80]!r}")
-            return proposed
+            if isinstance(proposed, OrderBatch):
+                check_batch(proposed, len(view.symbols))
+                return proposed
+            return sound(proposed, len(view.symbols)) if proposed else proposed
         except TookTooLongError:
             why = f"took more than {self.seconds:g} s"
         except Exception as error:

@@ -11,7 +11,7 @@ from typing import Final
 import numpy as np
 
 from simulator.book.fills import Event, Halt
-from simulator.book.orders import Cancel, Order, OrderBatch, OrderIds, Proposal, Reason, Refusal, Remark, Replace, Standing, Wish
+from simulator.book.orders import Cancel, Order, OrderBatch, OrderIds, Proposal, Reason, Refusal, Remark, Replace, Standing, Wish, check_batch, sound
 from simulator.book.portfolio import Portfolio
 from simulator.errors import PluginError
 from simulator.kernels import batches, rules
@@ -208,15 +208,19 @@ class RiskEngine:
             return NO_WISHES
         if isinstance(proposed, OrderBatch):
             return self._review_batch(proposed, portfolio, {})
-        if len(proposed) == 1 and type(proposed[0]) is Order and not self._looks_closer:
+        kind = type(proposed)
+        if (kind is tuple or kind is list) and len(proposed) == 1 and type(proposed[0]) is Order and not self._looks_closer:
             _, i, lots, _, _, _, _, client_id, _, conditions = wish = proposed[0]
-            if not (client_id or conditions):
+            if type(i) is int and type(lots) is int and not (client_id or conditions):
                 # As `_review_each` would: nothing else is proposed that could change what it finds.
                 pending, marks = self.broker.pending, portfolio.bars.tape.panel_marks
                 reason = self._permitted(
                     i, lots, portfolio.row, portfolio.equity, portfolio.lots, pending, portfolio.terms, marks, self.maxima, self.halted
                 )
-                return ((), (Refusal(wish, reason),)) if reason else (proposed, ())
+                if not reason:
+                    return proposed, ()
+                if reason > 0:
+                    return (), (Refusal(wish, reason),)
         return self._review_each(proposed, portfolio, [], {}, [])
 
     def _act(self, proposed: Proposal, portfolio: Portfolio) -> tuple[Sequence[Wish], Sequence[Refusal]]:
@@ -265,7 +269,7 @@ class RiskEngine:
         tape, base, terms = bars.tape, portfolio.row * portfolio.width, self._sizes
         gross_max, net_max, name_max, notional_max, leverage_max = self._bounds
         equity, gross, net = portfolio.prospects(self._on_the_way(portfolio, added) if added else self.broker.pending)
-        for wish in proposed:
+        for wish in sound(proposed, portfolio.width):
             if isinstance(wish, Order):
                 _, i, lots, _, _, _, _, client_id, _, conditions = wish
                 if client_id and self._is_known(wish, refused):
@@ -492,6 +496,7 @@ class RiskEngine:
         pending = self._on_the_way(portfolio, added)
         now = bars.closed_at
         if self.screen is not None:
+            check_batch(batch, portfolio.width)
             refused, counted = self.screen.review(batch, portfolio, pending, self._bounds, self.halted, self._quota(now), reasons)
         else:
             refused, counted = batches.review(
@@ -509,6 +514,8 @@ class RiskEngine:
                 self._quota(now),
                 reasons,
             )
+        if refused < 0:
+            check_batch(batch, portfolio.width)
         if self.limits.rate_max:
             self.sent.extend([now] * counted)
         if not refused:

@@ -12,7 +12,7 @@ import numpy as np
 from simulator.book.fills import Event, Forced, Halt
 from simulator.book.financing import Lending
 from simulator.book.futures import futures_of
-from simulator.book.orders import Cancel, Order, OrderBatch, OrderIds, Proposal, Reason, Refusal, Remark, Replace, Wish
+from simulator.book.orders import Cancel, Order, OrderBatch, OrderIds, Proposal, Reason, Refusal, Remark, Replace, Wish, sound
 from simulator.book.portfolio import Portfolio
 from simulator.errors import ScenarioError
 from simulator.kernels import rules
@@ -314,7 +314,7 @@ class MarginEngine(RiskEngine):
         if self.acting:
             self.acting = False
             approved, added = self._measures(portfolio)
-        for wish in [proposed] if isinstance(proposed, OrderBatch) else proposed:
+        for wish in sound([proposed] if isinstance(proposed, OrderBatch) else proposed, portfolio.width):
             if isinstance(wish, OrderBatch):
                 passed: list[Wish] = self._of_batch(wish, portfolio, added, refused)
             else:

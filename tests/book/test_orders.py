@@ -66,3 +66,16 @@ def test_every_reason_has_words_of_its_own() -> None:
 def test_a_schedule_that_makes_no_sense_is_refused(terms: tuple[Any, Any], words: str) -> None:
     with pytest.raises(ValueError, match=words):
         Twap(*terms)
+
+
+def test_columns_of_other_whole_numbers_are_taken_and_others_are_refused() -> None:
+    batch = OrderBatch(np.array([1, 2], np.int32), [0, 1], np.array([5, 1, -5, 1])[::2], limits=np.array([1.0, 2.0], np.float32))  # type: ignore[arg-type]
+    columns: Any = (batch.ids, batch.instruments, batch.lots)
+    assert [(column.dtype, column.flags.c_contiguous, column.tolist()) for column in columns] == [
+        (np.int64, True, wanted) for wanted in ([1, 2], [0, 1], [5, -5])
+    ]
+    assert batch.limits.dtype == np.float64
+    with pytest.raises(ValueError, match="the columns of a batch must be as long as its ids, which are 2; one has 1"):
+        OrderBatch(np.array([1, 2]), np.array([0]), np.array([5, -5]))
+    with pytest.raises(ValueError, match="the lots of a batch must be whole numbers, were float64"):
+        OrderBatch(np.array([1, 2]), np.array([0, 1]), np.array([5.5, -5.0]))  # type: ignore[arg-type]

@@ -51,6 +51,8 @@ class Breaks:
                 raise ZeroDivisionError("one over none")
             if self.how == "returns":
                 return 17
+            if self.how == "strays":
+                return [made._replace(instrument=7)]
             while True:
                 made
         return [view.order(10)]
@@ -247,7 +249,13 @@ def test_no_market_order_goes_out_where_the_last_bar_is_old(how: str, tmp_path: 
 
 
 @pytest.mark.parametrize(
-    ("how", "said"), [("raises", "raised ZeroDivisionError: one over none"), ("hangs", "more than 0.2 s"), ("returns", "must return")]
+    ("how", "said"),
+    [
+        ("raises", "raised ZeroDivisionError: one over none"),
+        ("hangs", "more than 0.2 s"),
+        ("returns", "must return"),
+        ("strays", "an order for instrument number 7: there are 1, from 0"),
+    ],
 )
 @pytest.mark.parametrize("on_halt", ["flatten", "cancel"])
 def test_a_strategy_that_breaks_is_stopped_and_its_session_goes_on(how: str, said: str, on_halt: str, tmp_path: Path) -> None:
