@@ -43,6 +43,7 @@ class Momentum:
     def _wanted(self, momentum: FloatArray, ages: IntArray) -> FloatArray:
         """The share of each instrument at one bar."""
         weights = highest(momentum, self.top) * (self.invest / self.top)
-        # What has no bar now cannot be traded at a known price: it is left alone.
-        weights[ages != 0] = np.nan
+        if np.count_nonzero(ages):
+            # What has no bar now cannot be traded at a known price: it is left alone.
+            weights[ages != 0] = np.nan
         return weights

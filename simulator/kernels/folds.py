@@ -75,11 +75,7 @@ def run_common(code: int, states: Array, gate: Array, a: Array, out: Array, firs
             if code == SMA:
                 means(states[i], gate[block:end, i], a[block:end, i], out[block:end, i], value)
             else:
-                for t in range(block, end):
-                    x = a[t, i]
-                    if usable(gate[t, i], x, x, x, x):
-                        value = known(returns(states[i], x, x, x, x))
-                    out[t, i] = value
+                changes(states[i], gate[block:end, i], a[block:end, i], out[block:end, i], value)
 
 
 @released
@@ -93,6 +89,23 @@ def run_any(code: int, states: Array, gate: Array, a: Array, b: Array, c: Array,
             for t in range(block, end):
                 value = take(code, state, gate[t, i], a[t, i], b[t, i], c[t, i], d[t, i], value)
                 out[t, i] = value
+
+
+@rule
+def changes(state: Array, gate: Array, a: Array, out: Array, value: float) -> None:
+    """`steps.returns` bar by bar, with all but the ring kept out of memory in between: *value* is the last one before."""
+    window, at, seen = state[WINDOW], int(state[AT]), state[SEEN]
+    for t in range(out.shape[0]):
+        x = a[t]
+        if usable(gate[t], x, x, x, x):
+            slot = RING + at
+            old = state[slot]
+            state[slot] = x
+            at = at + 1 if at + 1 < window else 0
+            seen += 1.0
+            value = known(x / old - 1.0 if seen > window and old != 0.0 else nan)
+        out[t] = value
+    state[AT], state[SEEN] = at, seen
 
 
 @rule
