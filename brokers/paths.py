@@ -236,7 +236,8 @@ def trade(market: Market, working: Working, k: int, price: float, taker: bool, s
 
 def alone(crowd: Sequence[Working]) -> Working | None:
     """The stop-limit that is the only one here with prices of its own, and has not been touched: the paths are one to it but for its limit."""
-    priced = [working for working in crowd if working.kind not in (rules.MARKET, rules.MARKET_ON_OPEN) and (working.remaining or working.dormant)]
+    there = [working for working in crowd if (working.remaining or working.dormant) and not working.refused]
+    priced = [working for working in there if working.kind not in (rules.MARKET, rules.MARKET_ON_OPEN)]
     lone = priced[0] if len(priced) == 1 else None
     return lone if lone and lone.kind == rules.STOP_LIMIT and not (lone.triggered or lone.group or lone.children) else None
 

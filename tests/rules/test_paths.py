@@ -100,6 +100,14 @@ def test_a_stop_limit_alone_is_the_same_whatever_happens_in_other_instruments() 
         assert "a" not in [fill.client_id for fill in run(table, ours, *others, commission={"per_order": 1.0}).fills]
 
 
+def test_a_stop_limit_whose_company_was_refused_at_the_open_is_alone() -> None:
+    """The cash account sells nothing short at the open: one order is left, and the close of 10.25 does not prove that its limit came after."""
+    table = bars(QUIET, (10, 10.25, 10, 10.25, 1000))
+    ours = send("a", 1000, "stop_limit", stop=10.25, limit=10.0)
+    result = run(table, send("b", -1, "limit", limit=10.0), ours, cash=3000.0, account="cash")
+    assert {order.client_id: str(order.state) for order in result.orders} == {"b": "rejected", "a": "accepted"}
+
+
 # --- what is taken together --------------------------------------------------------------------------------------------------------------
 
 
