@@ -433,12 +433,7 @@ def traded_of(
     limit: float,
     whole: bool,
     bill: tuple[float, float, float],
-    volume: float,
-    basis: float,
-    sigma: float,
-    daily: float,
-    left: int,
-    taken: int,
+    offer: tuple[float, float, float, float, int, int],
     held: int,
     mark: float,
     account: tuple[float, float, float],
@@ -447,15 +442,16 @@ def traded_of(
 ) -> tuple[int, int, int, float, float, float, tuple[float, float, float], tuple[float, float, float]]:
     """How many of an order's *lots* trade at the bar's *price*, or if *whole* all or none, as far as volume and account allow, and for what.
 
-    A *limit* bounds what it pays, NaN does not. The *bill* of the order so far is its shares, its notional, and the commission it has paid. The bar's
-    *volume*, or the *basis* that our share is taken of, has so many lots *left* for us (-1: not yet asked) and gave *taken*; *sigma* and *daily* are
-    what `trailing` knows, where slippage asks for it. *held* is the position by now, the *account* cash, equity and gross exposure, the *lot* its
-    terms. Returns (FILLED or why not all trades, lots that trade, lots that the volume still has, price after slippage, commission, value at a price
-    of 1, the bill, the account).
+    A *limit* bounds what it pays, NaN does not. The *bill* of the order so far is its shares, its notional, and the commission it has paid. The
+    *offer* is the bar's volume, the basis that our share is taken of, what `trailing` knows of volatility and daily volume where slippage asks for
+    it, and the lots that the volume still has for us (-1: not yet asked) and gave. *held* is the position by now, the *account* cash, equity and
+    gross exposure, the *lot* its terms. Returns (FILLED or why not all trades, lots that trade, lots that the volume still has, price after
+    slippage, commission, value at a price of 1, the bill, the account).
     """
     up, down, multiplier = lot
     tariff, model, amount, cap, cash_account, leverage = market
     cash, equity, gross = account
+    volume, basis, sigma, daily, left, taken = offer
     if left < 0:
         left = budget(basis, cap, up, down)
     take = min(abs(lots), left)
@@ -519,12 +515,7 @@ def trade_row(
                 limit,
                 ints[TIF, k] == FOK,
                 bill,
-                volume,
-                basis,
-                sigma,
-                daily,
-                budgets[i],
-                taken[i],
+                (volume, basis, sigma, daily, budgets[i], taken[i]),
                 held[i],
                 panel[5, mark_row, i] if mark_row >= 0 else nan,
                 account,
@@ -574,8 +565,8 @@ def trade_one(
 ) -> tuple[int, int, int, float, float, float, tuple[float, float, float], tuple[float, float, float]]:
     """`traded_of` for one order alone."""
     bill, account, lot = (shares, notional, paid), (cash, equity, gross), (terms[i, LOT_UP], terms[i, LOT_DOWN], terms[i, MULTIPLIER])
-    of_volume = volume, basis, sigma, daily, left, taken
-    return traded_of(lots, price, taker, limit, whole, bill, *of_volume, held, mark, account, lot, market_of(settings))
+    offer = volume, basis, sigma, daily, left, taken
+    return traded_of(lots, price, taker, limit, whole, bill, offer, held, mark, account, lot, market_of(settings))
 
 
 TRADE_ONE = (

@@ -221,14 +221,14 @@ class RiskEngine:
                     return proposed, ()
                 if reason > 0:
                     return (), (Refusal(wish, reason),)
-        return self._review_each(proposed, portfolio, [], {}, [])
+        return self._review_each(sound(proposed, portfolio.width), portfolio, [], {}, [])
 
     def _act(self, proposed: Proposal, portfolio: Portfolio) -> tuple[Sequence[Wish], Sequence[Refusal]]:
         """Do what a halt asks for, then look at the proposals as any others."""
         self.acting = False
         approved, added = self._measures(portfolio)
         wishes: Sequence[Wish] = [proposed] if isinstance(proposed, OrderBatch) else proposed or ()
-        return self._review_each(wishes, portfolio, approved, added, [])
+        return self._review_each(sound(wishes, portfolio.width), portfolio, approved, added, [])
 
     def _measures(self, portfolio: Portfolio) -> tuple[list[Wish], dict[int, int]]:
         """What a halt asks for (cancel, flatten or nothing) or a rung of the ladder (less of everything), and what is held by instrument if that
@@ -269,7 +269,7 @@ class RiskEngine:
         tape, base, terms = bars.tape, portfolio.row * portfolio.width, self._sizes
         gross_max, net_max, name_max, notional_max, leverage_max = self._bounds
         equity, gross, net = portfolio.prospects(self._on_the_way(portfolio, added) if added else self.broker.pending)
-        for wish in sound(proposed, portfolio.width):
+        for wish in proposed:
             if isinstance(wish, Order):
                 _, i, lots, _, _, _, _, client_id, _, conditions = wish
                 if client_id and self._is_known(wish, refused):
