@@ -230,7 +230,7 @@ def test_a_gap_is_filled_by_another_server_or_is_a_gap_that_says_why(status: int
     for bar in [*(bar for row in range(10, 60) for bar in messages_of(tape, row)), *wrong]:
         bars[bar["S"]].append({**bar, "t": stamp(bar["t"])})
     good = (200, {}, {"bars": bars, "next_page_token": None})
-    with serving((429, {}, {}), good if status == 200 else (status, {}, {})) as other, Player(tape, Stepping(tape, lost)) as player:
+    with serving((429, {}, {}), good if status == 200 else (status, {}, {})) as other, Player(tape, Stepping(tape, lost, other)) as player:
         url, symbols, login = f"ws://127.0.0.1:{player.port}", tuple(tape.index), Login("key", CANARY)
 
         def watch(live: LiveSession) -> None:
@@ -254,18 +254,20 @@ def test_a_gap_is_filled_by_another_server_or_is_a_gap_that_says_why(status: int
 
 
 class Stepping(PacedClock):
-    """Plays ten bars, and when the stream was lost forty more before anybody can be back; the last ten to who is back."""
+    """Plays ten bars, and when the stream was *lost* forty more before anybody can be back; the last ten to who is back, and has asked the *other*
+    server, busy at first, for what was missed.
+    """
 
-    def __init__(self, tape: Tape, lost: Event) -> None:
+    def __init__(self, tape: Tape, lost: Event, other: Server) -> None:
         super().__init__(inf, tape.interval)
-        self._ats, self._lost = tape.ats, lost
+        self._ats, self._lost, self._other = tape.ats, lost, other
 
     def wait_until(self, at: int) -> None:
         """As it says."""
         if at == self._ats[10]:
             self._lost.wait(10.0)
-        if at == self._ats[50]:
-            Event().wait(1.0)
+        while at == self._ats[50] and not self.stopping and len(self._other.asked) < 2:
+            Event().wait(0.01)
         super().wait_until(at)
 
 
