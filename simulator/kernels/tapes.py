@@ -66,37 +66,57 @@ def exposure(lots: Array, pending: Array, terms: Array, marks: Array, row: int) 
 @compiled
 def equity_curve(
     cash: float,
+    owed: float,
     held: Array,
     terms: Array,
     marks: Array,
+    ats: Array,
     first: int,
     last: int,
-    rows: Array,
-    instruments: Array,
-    lots: Array,
-    prices: Array,
-    commissions: Array,
+    ints: Array,
+    reals: Array,
+    k: int,
+    fill: int,
+    booked: int,
+    rescaled: int,
     out: Array,
-) -> float:
-    """Equity at the close of the rows from *first* to *last*, from fills in the order they happened; *held* and the cash that it returns go on."""
+) -> tuple[float, float, int]:
+    """Equity at the close of the rows from *first* to *last*, whose closes are *ats*: from the journal, two views of the same bytes (see
+    loop.journal.ROW), from its row *k* on. *fill*, *booked* and *rescaled* are the kinds of its rows that change an account.
+
+    *held*, and the cash, what is *owed* and the row of the journal that it returns, are to go on with.
+    """
     n = terms.shape[0]
     sizes = np.zeros(n)
     for i in range(n):
         sizes[i] = size_of(held[i], terms[i, LOT_UP], terms[i, LOT_DOWN], terms[i, MULTIPLIER])
-    k = 0
     for t in range(first, last):
-        while k < rows.shape[0] and rows[k] == t:
-            i = instruments[k]
-            cash = cash - size_of(lots[k], terms[i, LOT_UP], terms[i, LOT_DOWN], terms[i, MULTIPLIER]) * prices[k] - commissions[k]
-            held[i] += lots[k]
-            sizes[i] = size_of(held[i], terms[i, LOT_UP], terms[i, LOT_DOWN], terms[i, MULTIPLIER])
+        falls_due = 0.0
+        while k < ints.shape[0] and ints[k, 0] <= ats[t]:
+            kind = (ints[k, 1] >> 16) & 0xFFFF
+            if kind == fill or kind == booked or kind == rescaled:
+                i = max(ints[k, 1] >> 32, 0)
+                lots = ints[k, 3]
+                price = 0.0
+                paid = 0.0
+                if kind == fill:
+                    price = reals[k, 4]
+                    paid = reals[k, 6]
+                elif kind == booked:
+                    # As a trade at no price with a commission of the amount, the other way round.
+                    paid = -reals[k, 4]
+                    falls_due += reals[k, 5]
+                cash = cash - size_of(lots, terms[i, LOT_UP], terms[i, LOT_DOWN], terms[i, MULTIPLIER]) * price - paid
+                held[i] += lots
+                sizes[i] = size_of(held[i], terms[i, LOT_UP], terms[i, LOT_DOWN], terms[i, MULTIPLIER])
             k += 1
+        owed += falls_due
         total = cash
         for i in range(n):
             if sizes[i] != 0.0:
                 total += sizes[i] * marks[t, i]
-        out[t] = total
-    return cash
+        out[t] = total + owed
+    return cash, owed, k
 
 
 @compiled
