@@ -39,7 +39,8 @@ class Bar(NamedTuple):
 class View:
     """The past up to this close, read-only and without copies, and the session's own portfolio.
 
-    Arrays have one value an instrument, in the order of `symbols`. What a strategy wants done it returns: `order`, `cancel`, `replace` and
+    Arrays have one value an instrument, in the order of `symbols`. What is held is in `lots`, whole numbers, one an instrument; `held` is the first
+    one's, which is all that a strategy for one instrument asks for. What a strategy wants done it returns: `order`, `cancel`, `replace` and
     `rebalance` only make the wish.
     """
 
@@ -61,6 +62,7 @@ class View:
         "_whole",
         "_width",
         "bars",
+        "held",
         "ids",
         "lots",
         "plots",
@@ -76,6 +78,8 @@ class View:
         self.plots: dict[str, dict[str, tuple[list[int], list[float]]]] = {}
         self.symbols = tuple(instrument.symbol for instrument in bars.tape.instruments)
         self.lots = portfolio.lots.data.toreadonly()
+        # The first instrument's lots, apart, for the reason that its columns are.
+        self.held: int = self.lots[0]
         for name in readings.names:
             if name in FIELDS:
                 raise PluginError(f"an indicator cannot be called '{name}': that is a field of the bars")
@@ -100,15 +104,15 @@ class View:
 
     def settle(self, settled: tuple[Event, ...]) -> None:
         """What fell due with these bars."""
-        self._settled = self.bars.row, settled
+        self._settled, self.held = (self.bars.row, settled), self.lots[0]
 
     def remember(self, events: tuple[Event, ...]) -> None:
         """What these bars brought to our orders and our account."""
-        self._brought = self.bars.row, events
+        self._brought, self.held = (self.bars.row, events), self.lots[0]
 
     def hear(self, answers: tuple[Event, ...]) -> None:
         """What the broker said at once to what we sent; the strategy hears of it at the next bar."""
-        self._answered = self.bars.row, answers
+        self._answered, self.held = (self.bars.row, answers), self.lots[0]
 
     def happened(self, row: int) -> tuple[Event, ...]:
         """What the bars of *row* brought, and what the broker said at once to what was sent then; only the last ones are remembered."""

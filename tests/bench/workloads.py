@@ -123,9 +123,9 @@ class Cross:
     def on_bars(self, view: View) -> Proposal:
         fast, slow = view.value("fast"), view.value("slow")
         if fast > slow:
-            if not view.lots[0]:
+            if not view.held:
                 return (view.order(1),)
-        elif fast < slow and view.lots[0]:
+        elif fast < slow and view.held:
             return (view.order(-1),)
         return ()
 
@@ -140,9 +140,9 @@ class Trend(Cross):
     def on_bars(self, view: View) -> Proposal:
         trend = view.value("trend")
         if trend > 0.0:
-            if not view.lots[0]:
+            if not view.held:
                 return (view.order(1),)
-        elif trend < 0.0 and view.lots[0]:
+        elif trend < 0.0 and view.held:
             return (view.order(-1),)
         return ()
 
@@ -159,7 +159,7 @@ class EveryBar:
     """An order every bar: one share in, one share out."""
 
     def on_bars(self, view: View) -> Proposal:
-        return (view.order(-1 if view.lots[0] else 1),)
+        return (view.order(-1 if view.held else 1),)
 
 
 @dataclass

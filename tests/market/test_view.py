@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 from small_markets import QUIET, Script, daily, flat, market_orders, markets, plain
 
-from simulator import DataError, Indicator, OrderBatch, OrderKind, PluginError, Tape, View, ViewError, rolling_max, sma
+from simulator import Actions, DataError, Indicator, Order, OrderBatch, OrderKind, PluginError, Split, Tape, View, ViewError, rolling_max, sma
 from simulator.assembly import assemble, drive, simulate
+from simulator.feeds.tables import attach
 from simulator.loop.session import step
 
 TAPE = markets(X=[flat(10), flat(11), None, flat(13)], Y=[None, flat(21), flat(22), flat(23)])
@@ -170,6 +171,20 @@ def test_the_view_shows_what_is_held() -> None:
     position = view.holding("Y")
     assert (position.symbol, position.quantity, position.average, position.unrealised) == ("Y", -10.0, 22.0, -10.0)
     assert view.holding(1) == position
+
+
+@pytest.mark.parametrize("timing", ["next_open", "next_close", "same_close"])
+def test_what_is_held_of_the_first_is_a_number_that_follows_the_account(timing: str) -> None:
+    """Through fills, what the broker fills at once, a split, and a short sale."""
+    tape = attach(daily(*[QUIET] * 4, flat(5.0), flat(5.0), flat(5.0)), Actions([Split("X", 4, 2, 1)]))
+    held = []
+
+    def look(view: View) -> list[Order]:
+        held.append((view.held, view.lots[0]))
+        return [view.order({0: 3, 5: -8}[view.row])] if view.row in (0, 5) else []
+
+    simulate(tape, Script(dict.fromkeys(range(7), look)), broker=plain(timing=timing))
+    assert held == [(lots, lots) for lots in (0, 3, 3, 3, 6, 6, -2)]
 
 
 # --- rebalance -----------------------------------------------------------------------------------------------------------------------------
