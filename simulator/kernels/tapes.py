@@ -68,6 +68,7 @@ def equity_curve(
     cash: float,
     owed: float,
     held: Array,
+    sizes: Array,
     terms: Array,
     marks: Array,
     ats: Array,
@@ -84,12 +85,8 @@ def equity_curve(
     """Equity at the close of the rows from *first* to *last*, whose closes are *ats*: from the journal, two views of the same bytes (see
     loop.journal.ROW), from its row *k* on. *fill*, *booked* and *rescaled* are the kinds of its rows that change an account.
 
-    *held*, and the cash, what is *owed* and the row of the journal that it returns, are to go on with.
+    What is *held* in lots and its *sizes*, and the cash, what is *owed* and the row of the journal that it returns, are to go on with.
     """
-    n = terms.shape[0]
-    sizes = np.zeros(n)
-    for i in range(n):
-        sizes[i] = size_of(held[i], terms[i, LOT_UP], terms[i, LOT_DOWN], terms[i, MULTIPLIER])
     for t in range(first, last):
         falls_due = 0.0
         while k < ints.shape[0] and ints[k, 0] <= ats[t]:
@@ -112,7 +109,7 @@ def equity_curve(
             k += 1
         owed += falls_due
         total = cash
-        for i in range(n):
+        for i in range(sizes.shape[0]):
             if sizes[i] != 0.0:
                 total += sizes[i] * marks[t, i]
         out[t] = total + owed

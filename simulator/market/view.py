@@ -138,10 +138,10 @@ class View:
         except KeyError:
             raise ViewError(f"the view has no '{name}'{nearest(name, self._columns)}") from None
 
-    def value(self, name: str, instrument: int = 0) -> float:
-        """One instrument's value of an indicator or field now: the quick way to read a single number."""
+    def value(self, name: str, instrument: int | None = None) -> float:
+        """One instrument's value of an indicator or field now (None: the first's): the quick way to read a single number."""
         try:
-            return self._cells[name][self.bars.row, instrument] if instrument else self._firsts[name][self.bars.row]
+            return self._firsts[name][self.bars.row] if instrument is None else self._cells[name][self.bars.row, instrument]
         except KeyError:
             raise ViewError(f"the view has no '{name}'{nearest(name, self._cells)}") from None
         except IndexError:

@@ -23,7 +23,7 @@ class Curve:
 
     def __init__(self, tape: Tape, cash: float) -> None:
         self.cash, self.lots, self.done = float(cash), np.zeros(tape.width, np.int64), 0
-        self._tape, self._owed = tape, 0.0
+        self._tape, self._owed, self._sizes = tape, 0.0, np.zeros(tape.width)
         self._equity: FloatArray = np.empty(len(tape)) if tape.room is None else tape.room.empty((len(tape),))
 
     @property
@@ -42,6 +42,7 @@ class Curve:
                 self.cash,
                 self._owed,
                 self.lots,
+                self._sizes,
                 tape.terms,
                 tape.panel_marks,
                 tape.closed_at,
