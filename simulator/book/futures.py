@@ -85,7 +85,7 @@ class FuturesPortfolio(Portfolio):
     def worth(self) -> tuple[float, float]:
         """Equity, and gross exposure of what is held (of a future its contract value), at the last marks."""
         if self._worth is None:
-            self._worth = worth_of(self, self._futures)
+            self._worth, self._passing = worth_of(self, self._futures), True
         return self._worth
 
 

@@ -29,8 +29,8 @@ class Portfolio:
         "_averages",
         "_book",
         "_lots",
+        "_passing",
         "_realised",
-        "_restates",
         "_sizes",
         "_terms",
         "_valued",
@@ -66,10 +66,11 @@ class Portfolio:
         self._book = direct(batches.book_one, batches.BOOK_ONE)
         # What `worth` found last, until something is booked or marked.
         self._worth: tuple[float, float] | None = None
+        # Whether there is something that ends with the next mark: that, or what is restated.
+        self._passing = False
         self.receivable = self.unsettled = 0.0
         self.settles = False
         self.restated: dict[int, float] = {}
-        self._restates = False
         # One instrument, nothing owed and nothing restated: then the values take one line each.
         self._alone = n == 1
 
@@ -126,15 +127,16 @@ class Portfolio:
         self._lots[i] = held = self._lots[i] + lots
         self._sizes[i] = held * lot_up / lot_down * multiplier
         self._averages[i] = self._averages[i] * down / up
-        self.restated[i], self._restates = mark, True
+        self.restated[i], self._passing = mark, True
 
     def mark(self, bars: Bars) -> None:
         """From here on values are taken at this instant's closes."""
-        self.row, self._worth = bars.row, None
-        if self._restates:
-            self._restates = False
-            self.restated.clear()
-            self._alone = self.width == 1 and not self.receivable
+        self.row = bars.row
+        if self._passing:
+            self._worth, self._passing = None, False
+            if self.restated:
+                self.restated.clear()
+                self._alone = self.width == 1 and not self.receivable
 
     @property
     def equity(self) -> float:
@@ -177,7 +179,7 @@ class Portfolio:
             return self.cash + value, abs(value)
         if self._worth is None:
             equity, gross = self._valued(self.cash, self.sizes, self.bars.tape.panel_marks, self.row)
-            self._worth = equity + self.receivable, gross
+            self._worth, self._passing = (equity + self.receivable, gross), True
         return self._worth
 
     def values(self, first: int, end: int) -> FloatArray:

@@ -2,7 +2,7 @@
 
     python tests/bench/compare.py [--rounds N] [--large] [--cold] [--growth] [--peers DIR --scripts DIR]
 
-Times are CPU, the best of several rounds, and are compared as multiples of a calibration (an empty method call) taken in the same process, also
+Times are CPU, the best of three runs in each of several rounds, and are compared as multiples of a calibration (an empty method call) taken in the same process, also
 the best of all rounds: see workloads.py. A busy machine can cost the calibration a fifth and the work nothing, or the other way round, so take rounds
 enough that both had a quiet moment. `--large` adds 5,000 symbols, `--cold` the first compile and a start with compiled code on disk (in brackets: in
 seconds of a machine whose calibration is 40 ns). Memory is that of a fresh process which is given the data as arrays, its imports and those arrays
@@ -72,10 +72,10 @@ class Figures:
     calibration: float = inf
 
     def take(self, name: str, work: Work) -> None:
-        """Measure one work once more, right after one more calibration."""
+        """Measure one work three times more, as the baseline does, right after one more calibration."""
         tape = work.tape()
         self.calibration = min(self.calibration, calibration())
-        seconds, _ = best_of(lambda: work.run(tape), 1)
+        seconds, _ = best_of(lambda: work.run(tape), 3)
         self.seconds[name] = min(seconds, self.seconds.get(name, inf))
 
     def per_bar(self, name: str, work: Work) -> float:
