@@ -2,11 +2,11 @@
 
     python tests/bench/compare.py [--rounds N] [--large] [--cold] [--growth] [--peers DIR --scripts DIR]
 
-Times are CPU, the best of three runs in each of several rounds, and are compared as multiples of a calibration (an empty method call) taken in the same process, also
-the best of all rounds: see workloads.py. A busy machine can cost the calibration a fifth and the work nothing, or the other way round, so take rounds
-enough that both had a quiet moment. `--large` adds 5,000 symbols, `--cold` the first compile and a start with compiled code on disk (in brackets: in
-seconds of a machine whose calibration is 40 ns). Memory is that of a fresh process which is given the data as arrays, its imports and those arrays
-included.
+Times are CPU, the best of three runs in each of several rounds, and are compared as multiples of a calibration (an empty method call) taken in the
+same process, also the best of all rounds: see workloads.py. A busy machine can cost the calibration a fifth and the work nothing, or the other way
+round, so take rounds enough that both had a quiet moment. `--large` adds 5,000 symbols, `--cold` the first compile and a start with compiled code on
+disk (in brackets: in seconds of a machine whose calibration is 40 ns). Memory is that of a fresh process which is given the data as arrays, its
+imports and those arrays included.
 
 `--growth` adds what more bars, instruments, orders a bar, trials and workers cost; with `--large` up to 100 million bars (12 GB of memory) and 5,000
 instruments.
