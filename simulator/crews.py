@@ -149,7 +149,7 @@ def _threads(desk: Desk, workers: int) -> Pool:
     """Threads, of which each that works has a desk of its own."""
     desks: SimpleQueue[Desk] = SimpleQueue()
     for _ in range(workers):
-        desks.put(desk.twin())
+        desks.put(desk.twin(near=True))
     stop = threading.Event()
 
     def work(tasks: Sequence[Task]) -> list[Trial]:

@@ -111,9 +111,9 @@ class Desk:
     _whole: dict[str, Loaded] = field(default_factory=dict)
     _part: Loaded | None = None
 
-    def twin(self) -> Desk:
-        """A desk like this one, for another thread or machine: it has the same bars."""
-        whole = {key: Loaded(loaded.key, loaded.tape) for key, loaded in self._whole.items()}
+    def twin(self, near: bool = False) -> Desk:
+        """A desk like this one, for another machine or, *near*, another thread: it has the same bars, and there what is reckoned over them too."""
+        whole = {key: Loaded(loaded.key, loaded.tape, readings=loaded.readings if near else None) for key, loaded in self._whole.items()}
         return Desk(self.source, self.overrides, self.checked, _whole=whole)
 
     def sessions(self, settings: tuple[str, ...] = ()) -> IntArray:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from math import isfinite, nan, sqrt
 from numbers import Real
+from threading import Lock
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 import numpy as np
@@ -312,7 +313,7 @@ def _whole(what: str, name: str, value: int, least: int = 1) -> int:
 
 class Readings:
     """The values of named indicators over a tape, kept up with it by `catch_up`. Expressions that several of them share are computed once; what
-    other readings of the same tape have in *known* is theirs too.
+    other readings of the same tape have in *known* is theirs too, and those of other threads that know the same.
 
     Raises PluginError where something is no indicator, ScenarioError where an indicator needs a symbol that the tape does not have.
     """
@@ -320,12 +321,16 @@ class Readings:
     def __init__(self, tape: Tape, indicators: Mapping[str, Indicator], known: Readings | None = None) -> None:
         self.rows = 0
         self._tape = tape
-        self._columns: dict[Indicator, _Column] = known._columns if known else {}  # in the order of computation
+        # What all that share it have, and what this one asks for, in the order of computation.
+        self._columns: dict[Indicator, _Column] = known._columns if known else {}
+        self._own: dict[Indicator, _Column] = {}
+        self._lock: Lock = known._lock if known else Lock()
         self._named: dict[str, _Column] = {}
         for name, indicator in indicators.items():
             if not isinstance(indicator, Indicator):
                 raise PluginError(f"indicators: {name!r} must be an indicator such as sma(20), was {indicator!r}")
-            self._named[name] = self._column(indicator)
+            with self._lock:
+                self._named[name] = self._column(indicator)
         self._closes: FloatArray | None = None
         self._searched, self._warm = 0, None if indicators else 0
         self._make_room()
@@ -347,18 +352,12 @@ class Readings:
         # One more bar of one instrument is a step in Python, which takes about as long as calling compiled code.
         single = end - first == 1 and self._tape.width == 1
         for _, last in self._tape.spans(first, end) if end > first else ():
-            for column in self._columns.values():
-                if column.rows >= last:
-                    continue
-                first, column.rows = column.rows, last
-                if column.states is not None and single:
-                    column.take(first)
-                elif column.states is not None:
-                    column.run(first, last)
-                elif column.indicator.inputs:
-                    column.combine(first, last)
-                elif column.indicator.symbol is not None:
-                    column.repeat(self._tape, first, last)
+            for column in self._own.values():
+                # Who comes second waits until the first is done.
+                with column.lock:
+                    if column.rows < last:
+                        column.reckon(self._tape, column.rows, last, single)
+                        column.rows = last
         self.rows = end
         return moved
 
@@ -398,7 +397,7 @@ class Readings:
 
     def _column(self, indicator: Indicator) -> _Column:
         """The column of *indicator*, after those of its inputs."""
-        if indicator not in self._columns:
+        if indicator not in self._own:
             tape = self._tape
             if indicator.symbol is not None and indicator.symbol not in tape.index:
                 raise ScenarioError(
@@ -406,8 +405,10 @@ class Readings:
                 )
             operands = [self._column(x) if isinstance(x, Indicator) else x for x in indicator.inputs]
             gate = self._column(_gate(indicator)) if indicator.code >= 0 else None
-            self._columns[indicator] = _Column(indicator, operands, gate, tape.width)
-        return self._columns[indicator]
+            if indicator not in self._columns:
+                self._columns[indicator] = _Column(indicator, operands, gate, tape.width)
+            self._own[indicator] = self._columns[indicator]
+        return self._own[indicator]
 
     def _make_room(self) -> bool:
         """Follow the tape, which replaces its buffers when it grows."""
@@ -415,9 +416,10 @@ class Readings:
         if tape.close is self._closes:
             return False
         self._closes = tape.close
-        for column in self._columns.values():
-            if len(column.values) != len(tape.close):
-                column.grow(tape)
+        for column in self._own.values():
+            with column.lock:
+                if len(column.values) != len(tape.close):
+                    column.grow(tape)
         return True
 
 
@@ -435,12 +437,12 @@ def _symbols(indicator: Indicator) -> set[str]:
 
 
 class _Column:
-    """One expression's values over the tape: (capacity, instruments), with the states of its fold, if it is one."""
+    """One expression's values over the tape: (capacity, instruments), with the states of its fold, if it is one. Who changes it holds its *lock*."""
 
-    __slots__ = ("flat", "indicator", "operands", "rows", "seen", "sources", "states", "values")
+    __slots__ = ("flat", "indicator", "lock", "operands", "rows", "seen", "sources", "states", "values")
 
     def __init__(self, indicator: Indicator, operands: list[_Column | float], gate: _Column | None, width: int) -> None:
-        self.indicator, self.operands, self.rows = indicator, operands, 0
+        self.indicator, self.operands, self.rows, self.lock = indicator, operands, 0, Lock()
         self.values: FloatArray = np.empty((0, width))
         self.states: FloatArray | None = None
         if gate is not None:
@@ -461,6 +463,17 @@ class _Column:
         # What compiled code reads is read-only, always: another kind of array would be compiled anew.
         self.seen.flags.writeable = False
         self.flat = self.seen.reshape(-1).data
+
+    def reckon(self, tape: Tape, first: int, end: int, single: bool) -> None:
+        """Take these bars of the tape, a *single* one in Python."""
+        if self.states is not None and single:
+            self.take(first)
+        elif self.states is not None:
+            self.run(first, end)
+        elif self.indicator.inputs:
+            self.combine(first, end)
+        elif self.indicator.symbol is not None:
+            self.repeat(tape, first, end)
 
     def run(self, first: int, end: int) -> None:
         """Take many bars in compiled code."""

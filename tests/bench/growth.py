@@ -31,6 +31,7 @@ from workloads import (
 )
 
 from simulator import DAY, Account, Instrument, Margin, Proposal, Tape, View, simulate
+from simulator.market.indicators import Readings
 
 
 class Grown(NamedTuple):
@@ -106,8 +107,8 @@ def shared(rounds: int) -> dict[int, float]:
     with ThreadPoolExecutor(max(best)) as pool:
         for _ in range(rounds):
             for count, several in parts.items():
-                began = time.perf_counter()
-                list(pool.map(lambda part: part.sweep(tape), several))
+                began, known = time.perf_counter(), Readings(tape, {})
+                list(pool.map(lambda part, known=known: part.sweep(tape, known), several))
                 best[count] = min(best[count], time.perf_counter() - began)
     return best
 

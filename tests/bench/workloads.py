@@ -222,9 +222,9 @@ class Work(NamedTuple):
         assert self.equity is None or round(last, self.digits) == self.equity, last
         return result
 
-    def sweep(self, tape: Tape) -> float:
-        """The final equities of all compiled strategies, which share their indicators: their sum."""
-        total, known = 0.0, None
+    def sweep(self, tape: Tape, known: Readings | None = None) -> float:
+        """The final equities of all compiled strategies, which share their indicators, with others in *known* too: their sum."""
+        total = 0.0
         for strategy in self.compiled:
             known = Readings(tape, strategy.indicators(), known)
             known.catch_up()

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from math import isnan, nan
+from threading import Barrier
 
 import numpy as np
 import numpy.typing as npt
@@ -162,6 +164,27 @@ def test_a_whole_tape_and_one_bar_at_a_time_and_chunks_give_the_same_bytes(seed:
             assert readings.column(name).tobytes() == at_once.column(name).tobytes(), name
             assert readings.ages(name).tobytes() == at_once.ages(name).tobytes(), name
         assert readings.first_warm() == at_once.first_warm()
+
+
+def test_threads_that_know_the_same_reckon_each_expression_once() -> None:
+    """A fold that was run twice, or by two at a time, would have gone on from its own end: no byte would be as of one thread."""
+    tape = whole(walk(4_000, 2, missing=0.1))
+    alone, names, together = read(tape, **ALL), list(ALL), Barrier(4)
+    for turn in range(5):
+        known = Readings(tape, {})
+
+        def work(k: int, known: Readings = known, turn: int = turn) -> Readings:
+            mine = names[(turn + k) % len(names) :] + names[: (turn + k) % len(names)]
+            together.wait(10.0)
+            readings = Readings(tape, {name: ALL[name] for name in mine[:: (-1) ** k]}, known)
+            readings.catch_up()
+            return readings
+
+        with ThreadPoolExecutor(4) as pool:
+            several = list(pool.map(work, range(4)))
+        for name in names:
+            assert several[0].column(name).tobytes() == alone.column(name).tobytes(), name
+            assert all(np.shares_memory(other.column(name), several[0].column(name)) for other in several), name
 
 
 @settings(max_examples=30, deadline=None)
