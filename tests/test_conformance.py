@@ -75,7 +75,7 @@ class InTurn:
         elif self.wrong == "permutation":
             return [view.order(100 * side, 0)]
         elif self.wrong == "scale":
-            side = 1 if view.value("close", "C" if "C" in view.symbols else 0) > 100.0 else -1  # type: ignore[arg-type]
+            side = 1 if view.value("close", "C" if "C" in view.symbols else 0) > 100.0 else -1
         elif self.wrong == "stranger":
             return [view.order(side * 100, i) for i in range(len(view.symbols))]
         elif self.wrong == "warm_up":

@@ -138,14 +138,12 @@ class View:
         except KeyError:
             raise ViewError(f"the view has no '{name}'{nearest(name, self._columns)}") from None
 
-    def value(self, name: str, instrument: int | None = None) -> float:
+    def value(self, name: str, instrument: int | str | None = None) -> float:
         """One instrument's value of an indicator or field now (None: the first's): the quick way to read a single number."""
         try:
-            return self._firsts[name][self.bars.row] if instrument is None else self._cells[name][self.bars.row, instrument]
+            return self._firsts[name][self.bars.row] if instrument is None else self._cells[name][self.bars.row, self._number(instrument)]
         except KeyError:
             raise ViewError(f"the view has no '{name}'{nearest(name, self._cells)}") from None
-        except IndexError:
-            raise ViewError(f"no instrument number {instrument}: there are {self._width}, from 0") from None
 
     @property
     def now(self) -> int:
@@ -298,7 +296,10 @@ class View:
 
         A trailing stop needs *trail* (in price) or *trail_fraction*, and may have a first *stop*; a GTD order needs *until* (UTC nanoseconds).
         """
-        i = self._numbers[instrument] if instrument in self._numbers else self._number(instrument)
+        try:
+            i = self._numbers[instrument]
+        except (KeyError, TypeError):
+            i = self._number(instrument)  # which says what is wrong
         if type(quantity) is int and self._whole[i] and -MOST_LOTS < quantity < MOST_LOTS:
             lots = quantity
         else:

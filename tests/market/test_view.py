@@ -86,7 +86,7 @@ def test_an_indicator_is_read_by_its_name_for_all_or_for_one() -> None:
     drive(session, feed, len(TAPE))
     view = session.view
     assert view["mean"].tolist() == [12.0, 22.5]
-    assert [view.value("mean", 1), view.value("top"), view.value("close", 1), view.value("volume")] == [22.5, 13.0, 23.0, 1000.0]
+    assert [view.value("mean", 1), view.value("top"), view.value("close", "Y"), view.value("volume")] == [22.5, 13.0, 23.0, 1000.0]
     with pytest.raises(ValueError, match="read-only"):
         view["mean"][0] = 1.0
 
@@ -106,11 +106,14 @@ def test_an_indicator_may_not_take_the_name_of_a_field() -> None:
         (lambda view: view["clsoe"], "the view has no 'clsoe'; did you mean 'close'?"),
         (lambda view: view.value("hihg"), "the view has no 'hihg'; did you mean 'high'?"),
         (lambda view: view.value("close", 2), "no instrument number 2: there are 2, from 0"),
+        (lambda view: view.value("close", -1), "no instrument number -1: there are 2, from 0"),
+        (lambda view: view.value("close", "Z"), "no instrument 'Z'; there is: X, Y"),
         (lambda view: view.history("opne", 1), "the tape has no field 'opne'; did you mean 'open'?"),
         (lambda view: view.closes(4), "asked for the last 4 bars of 'close', when 3 have closed"),
         (lambda view: view.closes(0), "asked for the last 0 bars of 'close', when 3 have closed"),
         (lambda view: view.order(1, "Z"), "no instrument 'Z'; there is: X, Y"),
         (lambda view: view.order(1, 2), "no instrument number 2: there are 2, from 0"),
+        (lambda view: view.order(1, [0]), "no instrument number [0]: there are 2, from 0"),
         (lambda view: view.holding(-1), "no instrument number -1: there are 2, from 0"),
         (lambda view: view.rebalance(np.array([0.5])), "weights must be one number an instrument, (2,), were (1,)"),
         (lambda view: view.rebalance(np.ones((2, 2))), "weights must be one number an instrument, (2,), were (2, 2)"),
