@@ -95,17 +95,19 @@ def simulate(
             world["marks"][symbol] = bar["close"]
 
         # "7 pre-trade checks and acceptance of new orders". "Sells before buys inside one batch" in a cash account.
-        batch = [dict(order) for order in orders if order["bar"] == now]
+        batch = []
+        firsts = dict(world["orders"])
+        for wish in (dict(order) for order in orders if order["bar"] == now):
+            first = firsts.setdefault(wish["client_id"], wish)
+            if first is wish:
+                batch.append(wish)
+            elif content(first, world["lot"]) != content(wish, world["lot"]):
+                # "resending the same client_id with the same content returns the first answer, with other content is refused": as they were sent.
+                reused.append(wish["client_id"])
         if account == "cash":
             batch = sells_first(batch)
         fresh = []
         for wish in batch:
-            first = world["orders"].get(wish["client_id"])
-            if first is not None:
-                # "resending the same client_id with the same content returns the first answer, with other content is refused"
-                if content(first, world["lot"]) != content(wish, world["lot"]):
-                    reused.append(wish["client_id"])
-                continue
             order = accept(wish, world)
             if is_open(order) and not carried(order, world):
                 order["state"] = "rejected"
@@ -123,7 +125,7 @@ def simulate(
             for order in fresh:
                 if order["tif"] == "GTD" and order["kind"] == "market" and is_open(order) and instant > order["until"]:
                     order["state"] = "expired"
-                    end_linked(world)
+            end_linked(world)
             ours = [order for order in fresh if order["kind"] == "market" and is_open(order)]
             legs = {symbol: (bar["close"], bar["close"]) for symbol, bar in here.items() if bar["volume"] > 0}
             move(CLOSE, legs, world, [order["client_id"] for order in ours])
