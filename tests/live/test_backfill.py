@@ -235,8 +235,9 @@ def test_a_gap_is_filled_by_another_server_or_is_a_gap_that_says_why(status: int
 
         def watch(live: LiveSession) -> None:
             if live.tape.rows >= 10 and not lost.is_set():
-                lost.set()
                 player.drop()
+                # From here on the player plays on: to nobody.
+                lost.set()
 
         with (tmp_path / "log").open("w") as log:
             missed = backfill_of(url, other.url, symbols, login, DAY, 0)
