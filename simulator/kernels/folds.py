@@ -92,16 +92,21 @@ def run_any(code: int, states: Array, gate: Array, a: Array, b: Array, c: Array,
 
 
 @rule
+def put(state: Array, at: int, window: float, x: float) -> tuple[float, int]:
+    """Put *x* into the ring, at *at*: (the value that it takes the place of, where the next goes)."""
+    old = state[RING + at]
+    state[RING + at] = x
+    return old, at + 1 if at + 1 < window else 0
+
+
+@rule
 def changes(state: Array, gate: Array, a: Array, out: Array, value: float) -> None:
     """`steps.returns` bar by bar, with all but the ring kept out of memory in between: *value* is the last one before."""
     window, at, seen = state[WINDOW], int(state[AT]), state[SEEN]
     for t in range(out.shape[0]):
         x = a[t]
         if usable(gate[t], x, x, x, x):
-            slot = RING + at
-            old = state[slot]
-            state[slot] = x
-            at = at + 1 if at + 1 < window else 0
+            old, at = put(state, at, window, x)
             seen += 1.0
             value = known(x / old - 1.0 if seen > window and old != 0.0 else nan)
         out[t] = value
@@ -117,12 +122,10 @@ def means(state: Array, gate: Array, a: Array, out: Array, value: float) -> None
         x = a[t]
         if usable(gate[t], x, x, x, x):
             slot = RING + at
-            old = state[slot]
-            state[slot] = x
+            old, at = put(state, at, window, x)
             total, error, exact = moved(total, error, x, old)
             if not (exact and lossy == 0.0):
                 total, error, lossy = summed(state, slot)
-            at = at + 1 if at + 1 < window else 0
             seen += 1.0
             value = known((total + error) / window if seen >= window else nan)
         out[t] = value
